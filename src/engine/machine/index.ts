@@ -1,0 +1,2 @@
+// The door of the replicated state machine.
+export type * from './types.ts';

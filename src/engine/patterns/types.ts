@@ -1,0 +1,57 @@
+// What a pattern is: a pure function from a transaction, a time and what this leader knows beyond
+// the committed state, to what should happen next.
+//
+// Owns: that contract. The scheduler carries actions out; the state machine checks and records them.
+
+import type {
+  BranchResult,
+  Decision,
+  OperationResult,
+  Transaction,
+  TransactionDefaults,
+  TransactionInput,
+} from '../machine/types.ts';
+
+/** What the leader of this term knows and the log does not (yet). Rows are positions. */
+export interface Knowledge {
+  /** This leader has driven the transaction in its own term since it was accepted. */
+  readonly drivenSinceAccepted: boolean;
+  /** Rows this leader has started in its term, finished or not. Sticky (defect 12.20). */
+  readonly started: ReadonlySet<number>;
+  /** Rows with a call in flight. */
+  readonly inflight: ReadonlySet<number>;
+  /** Results that arrived and are not committed, by row. */
+  readonly held: ReadonlyMap<number, BranchResult>;
+  /** `UpdateBranchSync: 1`: every result is committed before the next step starts. */
+  readonly commitEachResult: boolean;
+}
+
+export interface NextActions {
+  /** Rows to call now. Empty-URL rows are included: the scheduler succeeds them without a call. */
+  readonly call: readonly number[];
+  /** Propose now: `results` are all held ones that the command carries. */
+  readonly record:
+    | {
+        readonly results: readonly BranchResult[];
+        readonly decision: Decision | undefined;
+        readonly retries: number;
+      }
+    | undefined;
+  /** Look again at this log time if nothing happens before; undefined: nothing to wait for. */
+  readonly waitUntilMs: number | undefined;
+  /** Why nothing (more) happens now, for operators: one short sentence without payloads. */
+  readonly waitingFor: string;
+}
+
+/** One transaction pattern. All of dtm's §5 for it is here and nowhere else. Pure. */
+export interface Pattern {
+  /** Checks what is particular to the pattern: what can never finish is never accepted (12.13). */
+  validate(input: TransactionInput): OperationResult | undefined;
+  /** A new transaction from a prepare or a submit. */
+  create(
+    input: TransactionInput,
+    defaults: TransactionDefaults,
+    at: { readonly timeMs: number; readonly term: number; readonly submitted: boolean },
+  ): Transaction;
+  next(transaction: Transaction, nowMs: number, knowledge: Knowledge): NextActions;
+}
