@@ -1,3 +1,12 @@
 // The door of consensus.
 export type * from './core/types.ts';
+export type { CodecErrorCode } from './node/bytes.ts';
+export { CodecError } from './node/bytes.ts';
+export { decodeEntry, encodeEntry } from './node/entry-codec.ts';
+export {
+  decodeConfiguration,
+  decodeSnapshotMeta,
+  encodeConfiguration,
+  encodeSnapshotMeta,
+} from './node/meta-codec.ts';
 export type * from './node/ports.ts';
