@@ -281,6 +281,8 @@ export interface AppliedEntry {
   readonly operations: readonly AppliedOperation[];
   /** Commands of sessions that are not open: never run; their senders must open a new one. */
   readonly refusedOperations: readonly OperationId[];
+  /** Sessions that `openSession` commands of this entry opened. */
+  readonly sessionsOpened: readonly { readonly nodeId: number; readonly incarnation: number }[];
   /** Set when a `digest` command disagreed with this replica. */
   readonly divergence: { readonly index: number; readonly expected: bigint } | undefined;
 }
