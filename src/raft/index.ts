@@ -3,6 +3,7 @@ export type * from './core/types.ts';
 export type { CodecErrorCode } from './node/bytes.ts';
 export { CodecError } from './node/bytes.ts';
 export { decodeEntry, encodeEntry } from './node/entry-codec.ts';
+export { decodeMessage, encodeMessage } from './node/message-codec.ts';
 export {
   decodeConfiguration,
   decodeSnapshotMeta,

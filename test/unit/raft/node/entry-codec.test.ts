@@ -8,22 +8,10 @@ import {
   encodeEntry,
   encodeSnapshotMeta,
 } from '../../../../src/raft/index.ts';
+import { plain } from '../../../helpers/plain.ts';
 import { anyConfiguration, anyEntry, anyUint } from '../../../helpers/raft-arbitraries.ts';
 
 const parameters = { numRuns: 200, verbose: true } as const;
-
-/** Views compare by content, whatever buffer class they are. */
-function plain(value: unknown): unknown {
-  return JSON.parse(
-    JSON.stringify(value, (_key, item: unknown) =>
-      item !== null && typeof item === 'object' && 'type' in item && 'data' in item
-        ? { bytes: item.data }
-        : item instanceof Uint8Array
-          ? { bytes: [...item] }
-          : item,
-    ),
-  );
-}
 
 describe('the entry codec', () => {
   it('gives back every entry that it wrote', () => {
