@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Kills a node as a power cut would (SIGKILL). It stays down until start.sh N.
+set -euo pipefail
+# shellcheck source=cluster/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ "${1:-}" != --help ] || { echo "usage: cluster/kill.sh N|leader"; exit 0; }
+id="$(resolve_node "${1:-}")"
+pid="$(node_pid "$id")" || die "node $id does not run"
+kill -KILL "$pid"
+echo "node $id killed (pid $pid); start it again with cluster/start.sh $id"

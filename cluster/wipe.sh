@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Stops the cluster and deletes the data of all its nodes, together: a single node that lost its
+# data must never be given an empty directory under its old identity.
+set -euo pipefail
+# shellcheck source=cluster/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ "${1:-}" != --help ] || { echo "usage: cluster/wipe.sh"; exit 0; }
+[ $# -eq 0 ] || die "takes no argument: nodes are wiped all together or not at all"
+"$CLUSTER_DIR/down.sh"
+rm --recursive --force "${DATA_DIR:?}"
+echo "wiped $DATA_DIR"
