@@ -1,1 +1,4 @@
+export { InvariantViolation } from './assert.ts';
+export { type CoreBug, type CoreBugs, NO_BUGS } from './bugs.ts';
+export { RaftCore, type RaftCoreOptions } from './raft.ts';
 export type * from './types.ts';
