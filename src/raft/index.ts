@@ -1,4 +1,12 @@
 // The door of consensus.
+export {
+  type CoreBug,
+  type CoreBugs,
+  InvariantViolation,
+  NO_BUGS,
+  RaftCore,
+  type RaftCoreOptions,
+} from './core/index.ts';
 export type * from './core/types.ts';
 export type { CodecErrorCode } from './node/bytes.ts';
 export { CodecError } from './node/bytes.ts';
