@@ -28,6 +28,8 @@ export type CallOutcome =
   | {
       readonly kind: 'notSent';
       readonly reason: 'lease' | 'queueFull' | 'circuitOpen' | 'stopped';
+      /** A hint: before this long it would be refused again. Absent: no such knowledge. */
+      readonly retryAfterMs?: number;
     };
 
 export interface ParticipantCaller {
