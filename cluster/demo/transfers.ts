@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { Agent, request } from 'undici';
+import type { Ledger } from './bank.ts';
 
 const { values } = parseArgs({
   options: {
@@ -45,7 +46,7 @@ async function startBank(): Promise<{ url: string; child: ChildProcess }> {
     [
       '--import',
       'tsx',
-      `${import.meta.dirname}/bank.ts`,
+      `${import.meta.dirname}/bank-process.ts`,
       '--accounts',
       String(ACCOUNTS),
       '--balance',
@@ -168,10 +169,6 @@ async function disturb(thirdMs: number): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, thirdMs));
   await runScript(values['start-script'], node);
   seen.leader += ', started again';
-}
-
-interface Ledger {
-  readonly balances: Readonly<Record<string, number>>;
 }
 
 /** What each account must hold, given what the cluster says of every transfer. */
