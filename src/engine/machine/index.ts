@@ -1,2 +1,36 @@
 // The door of the replicated state machine.
+
+export { decodeCommand, encodeCommand } from './command-codec.ts';
+export type { BranchDescription, TransactionDescription } from './describe.ts';
+export { describeTransaction } from './describe.ts';
+export { FormatError } from './format.ts';
+export type { ErrorClass, KeyRange } from './keyspace.ts';
+export {
+  activeRange,
+  definitionKey,
+  definitionRange,
+  dueOfKey,
+  dueRange,
+  expiryRange,
+  GID_BYTES_MAX,
+  gidOfDefinitionKey,
+  gidOfExpiryKey,
+  gidProblem,
+  stateKey,
+  stuckOfKey,
+  stuckRange,
+  targetOf,
+} from './keyspace.ts';
+export type { ListQuery } from './listing.ts';
+export { listRanges, mergeListing } from './listing.ts';
+export type { DigestAt } from './machine.ts';
+export { keysToRead, Machine } from './machine.ts';
+export { decodeDefinition, decodeState, decodeTransaction } from './record-codec.ts';
+export { transactionKeys } from './transaction-table.ts';
 export type * from './types.ts';
+export { validateInput } from './validate.ts';
+export {
+  isFinal,
+  TRANSACTION_STATUSES,
+  TRANSACTION_TYPES,
+} from './words.ts';

@@ -179,12 +179,16 @@ export type OperationRequest =
       /** As stated in the request; compared with the stored type (defect 12.12). */
       readonly type: string;
       readonly rollbackReason: string;
+      /** dtm's answer to a repeat (P6); absent = false. */
+      readonly strict?: boolean;
     }
   | {
       readonly kind: 'forceStop';
       readonly gid: string;
       readonly by: string;
       readonly reason: string;
+      /** dtm's answer to a repeat (P6); absent = false. */
+      readonly strict?: boolean;
     }
   /** `next_cron_time` := now, for each gid that exists; unknown ones are counted out. */
   | {
@@ -270,6 +274,14 @@ export interface TransactionChange {
 export interface AppliedOperation {
   readonly opId: OperationId;
   readonly result: OperationResult;
+}
+
+/** An entry of the log as apply takes it: decoded from the log's bytes, on the leader too. */
+export interface CommandEntry {
+  readonly index: number;
+  readonly term: number;
+  readonly timeMs: number;
+  readonly commands: readonly Command[];
 }
 
 /** What applying one entry yielded, in command order. */

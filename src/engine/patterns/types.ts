@@ -4,13 +4,14 @@
 // Owns: that contract. The scheduler carries actions out; the state machine checks and records them.
 
 import type {
+  BranchOp,
   BranchResult,
   Decision,
   OperationResult,
   Transaction,
   TransactionDefaults,
   TransactionInput,
-} from '../machine/types.ts';
+} from '../machine/index.ts';
 
 /** What the leader of this term knows and the log does not (yet). Rows are positions. */
 export interface Knowledge {
@@ -54,4 +55,26 @@ export interface Pattern {
     at: { readonly timeMs: number; readonly term: number; readonly submitted: boolean },
   ): Transaction;
   next(transaction: Transaction, nowMs: number, knowledge: Knowledge): NextActions;
+  /** Whether the answer `failure` ends a row of this op; else it is retried as an unknown error. */
+  failureEndsRow(op: BranchOp): boolean;
+  /**
+   * The decision as it takes effect on these rows, at the entry's time; undefined when what it
+   * presupposes does not hold. `apply` trusts no leader with this.
+   */
+  checkDecision(transaction: Transaction, decision: Decision, timeMs: number): Decision | undefined;
+  /** The row whose compensation a result of `row` makes necessary while the transaction aborts. */
+  compensationOf(transaction: Transaction, row: number): number | undefined;
+  /** When the scheduler must look again if nothing happens before; undefined once finished. */
+  dueMs(transaction: Transaction, nowMs: number): number | undefined;
 }
+
+/**
+ * Deliberate bugs that the simulator must find. Test-only: nothing but a test passes a non-empty set.
+ *
+ * - `compensateOnlyRecorded`: after a takeover, what the old leader may have started is forgotten.
+ * - `forgetOperationResult`: a repeated operation id runs again.
+ * - `decideSucceedEarly`: a saga ends `succeed` when all but the last action have succeeded.
+ * - `resubmitReruns`: a resubmit starts the transaction's rows from scratch (defect 12.1).
+ */
+export type Bugs = ReadonlySet<string>;
+export const NO_BUGS: Bugs = new Set();

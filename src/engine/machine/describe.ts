@@ -1,0 +1,104 @@
+// A transaction explained to a person: what it waits for, until when, and what would unblock it (P4).
+
+import { createPatterns } from '../patterns/index.ts';
+import { targetOf } from './keyspace.ts';
+import type { Attempt, BranchOp, BranchProgress, Transaction, TransactionStatus } from './types.ts';
+import { isFinal } from './words.ts';
+
+export interface BranchDescription {
+  readonly branchId: string;
+  readonly op: BranchOp;
+  readonly url: string;
+  readonly attemptCount: number;
+  readonly lastOutcome: Attempt['outcome'];
+  readonly lastDetail: string;
+  readonly nextAttemptMs: number | undefined;
+}
+
+export interface TransactionDescription {
+  readonly status: TransactionStatus;
+  readonly waitingFor: string;
+  readonly untilMs: number | undefined;
+  /** What a person could do, or make happen; empty when nothing is needed. */
+  readonly unblock: string;
+  /** Open rows that have been called without success. */
+  readonly stuck: readonly BranchDescription[];
+  /** After a forced stop: branches whose action ran, or may have, and was not compensated. */
+  readonly notUndone: readonly string[];
+}
+
+const PATTERNS = createPatterns();
+/** What the state alone says: nothing in flight, nothing held. */
+const COMMITTED_ONLY = {
+  drivenSinceAccepted: true,
+  started: new Set<number>(),
+  inflight: new Set<number>(),
+  held: new Map<number, never>(),
+  commitEachResult: false,
+};
+
+export function describeTransaction(
+  transaction: Transaction,
+  nowMs: number,
+): TransactionDescription {
+  const { definition, state } = transaction;
+  const next = PATTERNS[definition.type]?.next(transaction, nowMs, COMMITTED_ONLY);
+  const stuck = stuckBranches(transaction);
+  return {
+    status: state.status,
+    waitingFor: next?.waitingFor ?? `support of trans type '${definition.type}'`,
+    untilMs: next?.waitUntilMs,
+    unblock: unblockOf(transaction, stuck),
+    stuck,
+    notUndone: state.forced === undefined ? [] : notUndone(transaction),
+  };
+}
+
+function stuckBranches({ definition, state }: Transaction): readonly BranchDescription[] {
+  if (isFinal(state.status)) return [];
+  const stuck: BranchDescription[] = [];
+  for (const [row, progress] of state.branches.entries()) {
+    const branch = definition.branches[row];
+    const last = progress.lastAttempts.at(-1) ?? progress.firstAttempts.at(-1);
+    if (branch === undefined || last === undefined || progress.status !== 'prepared') continue;
+    if (state.status === 'aborting' && !progress.wanted) continue;
+    stuck.push({
+      branchId: branch.branchId,
+      op: branch.op,
+      url: branch.url,
+      attemptCount: progress.attemptCount,
+      lastOutcome: last.outcome,
+      lastDetail: last.detail,
+      nextAttemptMs: progress.retryAtMs,
+    });
+  }
+  return stuck;
+}
+
+function unblockOf({ state }: Transaction, stuck: readonly BranchDescription[]): string {
+  if (isFinal(state.status)) return '';
+  if (state.status === 'prepared') return 'a submit of this gid';
+  const [first] = stuck;
+  if (first === undefined) return '';
+  const branch = `${first.op} ${first.branchId} at ${targetOf(first.url)}`;
+  return first.lastOutcome === 'ongoing'
+    ? `${branch} answering something else than ongoing`
+    : `${branch} answering success; its last answer was ${first.lastOutcome}`;
+}
+
+/** Branches with a trace of an action and no finished compensation. */
+function notUndone({ definition, state }: Transaction): readonly string[] {
+  const ran = (progress: BranchProgress | undefined): boolean =>
+    progress !== undefined && (progress.status !== 'prepared' || progress.attemptCount > 0);
+  const undone = new Set<string>();
+  for (const [row, { branchId, op }] of definition.branches.entries()) {
+    if (op === 'compensate' && state.branches[row]?.status === 'succeed') undone.add(branchId);
+  }
+  const branchIds: string[] = [];
+  for (const [row, { branchId, op }] of definition.branches.entries()) {
+    const wanted = state.branches[row - 1]?.wanted === true;
+    if (op !== 'action' || undone.has(branchId)) continue;
+    if (ran(state.branches[row]) || wanted) branchIds.push(branchId);
+  }
+  return branchIds;
+}

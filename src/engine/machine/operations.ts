@@ -1,0 +1,273 @@
+// What clients ask of transactions: prepare, submit, abort, forceStop, resetNextCronTime.
+//
+// Each function checks every precondition itself and answers with dtm's words (dtm reference §1.4),
+// exact to its spelling. A repeat of what was already decided is a success (P6); a contradiction keeps
+// dtm's 409 and adds the stored reason. `strict` restores dtm's answer.
+
+import {
+  type Bugs,
+  endInFailure,
+  type Patterns,
+  REASON_BYTES_MAX,
+  truncateText,
+  withoutFailure,
+} from '../patterns/index.ts';
+import { gidProblem } from './keyspace.ts';
+import { mergeSubmit, saysTheSame, stepsAgree } from './resubmit.ts';
+import type { TransactionTable } from './transaction-table.ts';
+import type {
+  OperationId,
+  OperationRequest,
+  OperationResult,
+  Transaction,
+  TransactionDefaults,
+  TransactionInput,
+} from './types.ts';
+import { validateInput } from './validate.ts';
+import { isFinal } from './words.ts';
+
+export interface OperationContext {
+  readonly table: TransactionTable;
+  readonly patterns: Patterns;
+  readonly bugs: Bugs;
+  readonly timeMs: number;
+  readonly term: number;
+  readonly opId: OperationId;
+}
+
+type Request<K extends OperationRequest['kind']> = Extract<OperationRequest, { readonly kind: K }>;
+
+export function runOperation(
+  context: OperationContext,
+  request: OperationRequest,
+): OperationResult {
+  switch (request.kind) {
+    case 'prepare':
+      return prepare(context, request.transaction, request.defaults);
+    case 'submit':
+      return submit(context, request.transaction, request.defaults);
+    case 'abort':
+      return abort(context, request);
+    case 'forceStop':
+      return forceStop(context, request);
+    case 'resetNextCronTime':
+      return resetNextCronTime(context, request);
+  }
+}
+
+/** The gids whose records an operation reads. */
+export function gidsOf(request: OperationRequest): readonly string[] {
+  switch (request.kind) {
+    case 'prepare':
+    case 'submit':
+      return [request.transaction.gid];
+    case 'abort':
+    case 'forceStop':
+      return [request.gid];
+    case 'resetNextCronTime':
+      return request.gids;
+  }
+}
+
+function prepare(
+  context: OperationContext,
+  input: TransactionInput,
+  defaults: TransactionDefaults,
+): OperationResult {
+  const stored = load(context, input.gid);
+  if (stored === undefined) return create(context, input, defaults, false);
+  if (stored.state.status === 'prepared' && stored.definition.type === input.type) {
+    return success(stored);
+  }
+  return failure(`current status '${stored.state.status}', cannot prepare.`);
+}
+
+function submit(
+  context: OperationContext,
+  input: TransactionInput,
+  defaults: TransactionDefaults,
+): OperationResult {
+  const stored = load(context, input.gid);
+  if (stored === undefined) return create(context, input, defaults, true);
+  const strict = defaults.strictResubmit;
+  switch (stored.state.status) {
+    case 'prepared':
+      return submitPrepared(context, stored, input, defaults);
+    case 'submitted':
+      // The rows are the stored ones, never generated again (defect 12.1).
+      if (!strict && !saysTheSame(input, stored)) return cannotSubmit(stored, strict);
+      return context.bugs.has('resubmitReruns')
+        ? create(context, input, defaults, true, stored)
+        : success(hasPlannedAttempt(context, stored) ? retryNow(context, stored) : stored);
+    case 'succeed':
+      if (strict || !saysTheSame(input, stored)) return cannotSubmit(stored, strict);
+      return context.bugs.has('resubmitReruns')
+        ? create(context, input, defaults, true, stored)
+        : success(stored);
+    case 'aborting':
+    case 'failed':
+      return cannotSubmit(stored, strict);
+  }
+}
+
+/** What the prepare stored is kept; what the submit gives besides overrides (dtm reference §5.3). */
+function submitPrepared(
+  context: OperationContext,
+  stored: Transaction,
+  input: TransactionInput,
+  defaults: TransactionDefaults,
+): OperationResult {
+  const { definition, state } = stored;
+  // To run other steps than asked for, or none, after a 200 would break P1.
+  const contradicts = input.type !== definition.type || !stepsAgree(input, definition);
+  if (!defaults.strictResubmit && contradicts) return cannotSubmit(stored, false);
+  const merged = mergeSubmit(definition, input, state.rollbackReason);
+  const refused = validateInput(merged, context.patterns);
+  const pattern = context.patterns[merged.type];
+  if (refused !== undefined || pattern === undefined) return refused ?? cannotSubmit(stored, true);
+  const at = { timeMs: state.createTimeMs, term: context.term, submitted: true };
+  const created = pattern.create(merged, defaults, at);
+  const after = {
+    definition: created.definition,
+    state: { ...created.state, updateTimeMs: context.timeMs },
+  };
+  return success(context.table.save(stored, after, { opId: context.opId }));
+}
+
+function create(
+  context: OperationContext,
+  input: TransactionInput,
+  defaults: TransactionDefaults,
+  submitted: boolean,
+  replaced?: Transaction,
+): OperationResult {
+  const refused = validateInput(input, context.patterns);
+  if (refused !== undefined) return refused;
+  const pattern = context.patterns[input.type];
+  if (pattern === undefined) throw new Error(`${input.type} was validated without a pattern`);
+  const at = { timeMs: context.timeMs, term: context.term, submitted };
+  const created = pattern.create(input, defaults, at);
+  return success(context.table.save(replaced, created, { opId: context.opId }));
+}
+
+/**
+ * dtm's checks (dtm reference §1.4), against the stored type as well as the stated one (defect 12.12).
+ * No pattern here can be aborted by its client: a saga ends by its own branches.
+ */
+function abort(context: OperationContext, request: Request<'abort'>): OperationResult {
+  const stored = load(context, request.gid);
+  if (stored === undefined) return unknownGid(request.gid);
+  const { definition, state } = stored;
+  return failure(
+    `trans type: '${definition.type}' current status '${state.status}', cannot abort.`,
+  );
+}
+
+/** Ends a transaction where it stands (P3's one exception): by whom and why is kept. */
+function forceStop(context: OperationContext, request: Request<'forceStop'>): OperationResult {
+  const stored = load(context, request.gid);
+  if (stored === undefined) return unknownGid(request.gid);
+  const { definition, state } = stored;
+  if (isFinal(state.status)) {
+    if (state.forced !== undefined && request.strict !== true) return success(stored);
+    return failure(`global transaction force stop error. status: ${state.status}. error:`);
+  }
+  const forced = {
+    by: truncateText(request.by, REASON_BYTES_MAX),
+    reason: truncateText(request.reason, REASON_BYTES_MAX),
+  };
+  // Why it was rolling back already says more than that it was stopped (defect 12.15).
+  const why = forced.reason === '' ? '' : `: ${forced.reason}`;
+  const stopped = truncateText(`force stopped by ${forced.by}${why}`, REASON_BYTES_MAX);
+  const after: Transaction = {
+    definition,
+    state: {
+      ...state,
+      status: 'failed',
+      updateTimeMs: context.timeMs,
+      rollbackTimeMs: context.timeMs,
+      rollbackReason: state.rollbackReason === '' ? stopped : state.rollbackReason,
+      forced,
+    },
+  };
+  return success(context.table.save(stored, after, { opId: context.opId }));
+}
+
+/** Finished ones are counted and left alone: nothing of them is due (defect 12.6). */
+function resetNextCronTime(
+  context: OperationContext,
+  request: Request<'resetNextCronTime'>,
+): OperationResult {
+  let first: Transaction | undefined;
+  let count = 0;
+  const found: Transaction[] = [];
+  for (const gid of request.gids) {
+    const stored = load(context, gid);
+    if (stored === undefined) {
+      if (request.mustExist) return unknownGid(gid);
+      continue;
+    }
+    first ??= stored;
+    count += 1;
+    if (!isFinal(stored.state.status)) found.push(stored);
+  }
+  for (const stored of found) retryNow(context, stored);
+  return {
+    kind: 'success',
+    gid: first?.definition.gid ?? '',
+    status: first?.state.status ?? 'prepared',
+    count,
+    waitResult: first?.definition.options.waitResult ?? false,
+  };
+}
+
+/** Whether a row waits for its next attempt; if not, its calls run or come without being asked. */
+function hasPlannedAttempt({ timeMs }: OperationContext, { state }: Transaction): boolean {
+  return state.branches.some(({ retryAtMs }) => retryAtMs !== undefined && retryAtMs > timeMs);
+}
+
+/** Planned attempts come now; intervals stay as they are. */
+function retryNow(context: OperationContext, stored: Transaction): Transaction {
+  const { timeMs, opId } = context;
+  const { state } = stored;
+  const branches = state.branches.map((progress) =>
+    progress.retryAtMs !== undefined && progress.retryAtMs > timeMs
+      ? { ...progress, retryAtMs: timeMs }
+      : progress,
+  );
+  const after = { ...stored, state: { ...state, updateTimeMs: timeMs, branches } };
+  return context.table.save(stored, after, { opId, dueMs: timeMs });
+}
+
+/** An impossible gid has no keys; nothing is stored under it. */
+function load(context: OperationContext, gid: string): Transaction | undefined {
+  return gidProblem(gid) === undefined ? context.table.load(gid) : undefined;
+}
+
+function success({ definition, state }: Transaction): OperationResult {
+  return {
+    kind: 'success',
+    gid: definition.gid,
+    status: state.status,
+    count: 1,
+    waitResult: definition.options.waitResult,
+  };
+}
+
+/** dtm's text with its spelling; the stored reason, when there is one, stands before the last word. */
+function cannotSubmit({ state }: Transaction, strict: boolean): OperationResult {
+  const text = `current status '${state.status}', cannot sumbmit.`;
+  const reason = strict ? '' : withoutFailure(state.rollbackReason);
+  return failure(reason === '' ? text : `${text} ${reason}`);
+}
+
+function failure(text: string): OperationResult {
+  return { kind: 'failure', message: endInFailure(text) };
+}
+
+function unknownGid(gid: string): OperationResult {
+  return {
+    kind: 'error',
+    message: truncateText(`no TransGlobal with gid: ${gid} found`, REASON_BYTES_MAX),
+  };
+}

@@ -1,0 +1,80 @@
+// A saga as its leader sees it: the committed rows with the held results laid over them.
+//
+// Held results count for starting the next step, never for what is compensated or decided without
+// them: whatever is decided on a held result travels in the command that records it (P2).
+
+import type { BranchProgress, BranchResult, BranchStatus, Transaction } from '../machine/index.ts';
+import { actionRow, isActionRow, predecessorsOf } from './saga-graph.ts';
+import { DETAIL_BYTES_MAX, truncateText } from './text.ts';
+import type { Knowledge } from './types.ts';
+
+export interface SagaView {
+  readonly transaction: Transaction;
+  readonly knowledge: Knowledge;
+  readonly stepCount: number;
+  readonly predecessors: readonly (readonly number[])[];
+  /** Held results whose rows are open, by row. */
+  readonly held: readonly BranchResult[];
+}
+
+export function viewOf(transaction: Transaction, knowledge: Knowledge): SagaView {
+  const { definition, state } = transaction;
+  const stepCount = definition.branches.length >> 1;
+  const held: BranchResult[] = [];
+  for (const result of knowledge.held.values()) {
+    if (state.branches[result.row]?.status === 'prepared') held.push(result);
+  }
+  held.sort((a, b) => a.row - b.row);
+  return {
+    transaction,
+    knowledge,
+    stepCount,
+    predecessors: predecessorsOf({ ...definition, stepCount }),
+    held,
+  };
+}
+
+/** The held results as a command carries them. */
+export function recordedResults(view: SagaView): readonly BranchResult[] {
+  return view.held.map((result) => ({
+    ...result,
+    detail: truncateText(result.detail, DETAIL_BYTES_MAX),
+  }));
+}
+
+export function progressOf(view: SagaView, row: number): BranchProgress {
+  const progress = view.transaction.state.branches[row];
+  if (progress === undefined) throw new Error(`saga has no row ${row}`);
+  return progress;
+}
+
+export function isHeld(view: SagaView, row: number): boolean {
+  return view.knowledge.held.has(row) && progressOf(view, row).status === 'prepared';
+}
+
+/** A row's status once what is held is recorded. Only an action can fail. */
+export function effectiveStatus(view: SagaView, row: number): BranchStatus {
+  const committed = progressOf(view, row).status;
+  const held = committed === 'prepared' ? view.knowledge.held.get(row) : undefined;
+  if (held?.outcome === 'success') return 'succeed';
+  return held?.outcome === 'failure' && isActionRow(row) ? 'failed' : committed;
+}
+
+/** Whether every predecessor of a step has succeeded, as far as `succeeded` knows. */
+export function isRunnable(
+  view: SagaView,
+  step: number,
+  succeeded: (step: number) => boolean,
+): boolean {
+  return (view.predecessors[step] ?? []).every(succeeded);
+}
+
+/** Whether any call of the row is on record: it ran, or may have. */
+export function isRecorded(progress: BranchProgress): boolean {
+  return progress.status !== 'prepared' || progress.attemptCount > 0;
+}
+
+export function everyAction(view: SagaView, holds: (row: number) => boolean): boolean {
+  for (let step = 0; step < view.stepCount; step += 1) if (!holds(actionRow(step))) return false;
+  return true;
+}

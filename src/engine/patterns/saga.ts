@@ -1,0 +1,179 @@
+// The saga pattern: actions forward, compensations backward (dtm reference §5.7).
+//
+// Owns: what a saga is made of, and what apply may believe about a decision. What happens next is in
+// saga-next.ts, what is compensated in saga-compensation.ts.
+
+import type {
+  BranchDefinition,
+  BranchProgress,
+  Decision,
+  Transaction,
+  TransactionDefaults,
+  TransactionInput,
+} from '../machine/index.ts';
+import { resolveLimits, resolveOptions } from './limits.ts';
+import { recordedCompensations } from './saga-compensation.ts';
+import { isActionRow } from './saga-graph.ts';
+import { parseSagaOrder, validateSaga } from './saga-input.ts';
+import { nextAborting, nextFinished, nextPrepared, nextSubmitted } from './saga-next.ts';
+import { notBeforeMs } from './saga-retries.ts';
+import { viewOf } from './saga-view.ts';
+import { REASON_BYTES_MAX, truncateText } from './text.ts';
+import { type Bugs, NO_BUGS, type Pattern } from './types.ts';
+
+/** The saga pattern; `bugs` is for the simulator alone. */
+export function createSagaPattern(bugs: Bugs = NO_BUGS): Pattern {
+  return {
+    validate: validateSaga,
+    create: createSaga,
+    next(transaction, nowMs, knowledge) {
+      const view = viewOf(transaction, knowledge);
+      switch (transaction.state.status) {
+        case 'prepared':
+          return nextPrepared(view, nowMs);
+        case 'submitted':
+          return nextSubmitted(view, nowMs, bugs);
+        case 'aborting':
+          return nextAborting(view, nowMs);
+        case 'succeed':
+        case 'failed':
+          return nextFinished(view);
+      }
+    },
+    failureEndsRow: (op) => op === 'action',
+    checkDecision: (transaction, decision, timeMs) =>
+      checkDecision(transaction, decision, timeMs, bugs),
+    compensationOf: (_transaction, row) =>
+      isActionRow(row) && !bugs.has('compensateOnlyRecorded') ? row - 1 : undefined,
+    dueMs,
+  };
+}
+
+function createSaga(
+  input: TransactionInput,
+  defaults: TransactionDefaults,
+  at: { readonly timeMs: number; readonly term: number; readonly submitted: boolean },
+): Transaction {
+  const options = resolveOptions(input.options);
+  const limits = resolveLimits(options, defaults);
+  const steps = input.steps ?? [];
+  const order = parseSagaOrder(input.customData ?? '');
+  if (typeof order === 'string') throw new Error(`created without validation: ${order}`);
+  const branches = steps.flatMap((step, number): BranchDefinition[] => {
+    const branchId = String(number + 1).padStart(2, '0');
+    return [
+      { branchId, op: 'compensate', url: step.compensate, payload: number },
+      { branchId, op: 'action', url: step.action, payload: number },
+    ];
+  });
+  const fresh: BranchProgress = {
+    status: 'prepared',
+    createTimeMs: at.timeMs,
+    updateTimeMs: at.timeMs,
+    finishTimeMs: undefined,
+    wanted: false,
+    retryAtMs: undefined,
+    intervalMs: limits.baseIntervalMs,
+    attemptCount: 0,
+    ongoingCount: 0,
+    unknownCount: 0,
+    firstAttempts: [],
+    lastAttempts: [],
+  };
+  const transaction: Transaction = {
+    definition: {
+      gid: input.gid,
+      type: 'saga',
+      protocol: input.protocol ?? 'http',
+      steps,
+      payloads: (input.payloads ?? []).slice(0, steps.length),
+      queryPrepared: input.queryPrepared ?? '',
+      customData: input.customData ?? '',
+      options,
+      branches,
+      ...order,
+      ...limits,
+    },
+    state: {
+      gid: input.gid,
+      type: 'saga',
+      status: at.submitted ? 'submitted' : 'prepared',
+      createTimeMs: at.timeMs,
+      updateTimeMs: at.timeMs,
+      finishTimeMs: undefined,
+      rollbackTimeMs: undefined,
+      rollbackReason: truncateText(input.rollbackReason ?? '', REASON_BYTES_MAX),
+      acceptedTerm: at.submitted ? at.term : 0,
+      retryCount: Math.max(0, options.retryCount),
+      dueMs: undefined,
+      intervalMs: limits.baseIntervalMs,
+      forced: undefined,
+      branches: branches.map(() => fresh),
+    },
+  };
+  return { ...transaction, state: { ...transaction.state, dueMs: dueMs(transaction, at.timeMs) } };
+}
+
+function checkDecision(
+  transaction: Transaction,
+  decision: Decision,
+  timeMs: number,
+  bugs: Bugs,
+): Decision | undefined {
+  const { definition, state } = transaction;
+  switch (decision.to) {
+    case 'submitted':
+      return undefined;
+    case 'succeed': {
+      const lastRow = bugs.has('decideSucceedEarly') ? state.branches.length - 1 : -1;
+      const done = state.branches.every(
+        ({ status }, row) => !isActionRow(row) || status === 'succeed' || row === lastRow,
+      );
+      return state.status === 'submitted' && done ? decision : undefined;
+    }
+    case 'aborting': {
+      if (state.status !== 'submitted') return undefined;
+      const named = decision.compensate.filter(
+        (row) => definition.branches[row]?.op === 'compensate',
+      );
+      const rows = new Set([...named, ...recordedCompensations(transaction)]);
+      return { ...decision, compensate: [...rows].sort((a, b) => a - b) };
+    }
+    case 'failed': {
+      if (state.status === 'prepared') {
+        return timeMs >= state.createTimeMs + definition.preparedExpiryMs ? decision : undefined;
+      }
+      const open = state.branches.some(({ wanted, status }) => wanted && status !== 'succeed');
+      return state.status === 'aborting' && !open ? decision : undefined;
+    }
+  }
+}
+
+/**
+ * Every unfinished saga has a time: the next planned attempt, one interval from now for rows that
+ * have none planned (their answer, or their turn, comes before), or its timeout or expiry.
+ */
+function dueMs(transaction: Transaction, nowMs: number): number | undefined {
+  const { definition, state } = transaction;
+  const forward = state.status === 'submitted';
+  switch (state.status) {
+    case 'succeed':
+    case 'failed':
+      return undefined;
+    case 'prepared':
+      return state.createTimeMs + definition.preparedExpiryMs;
+    case 'submitted':
+    case 'aborting': {
+      const timeoutMs = forward ? definition.timeoutMs : undefined;
+      let due = state.createTimeMs + (timeoutMs ?? Number.POSITIVE_INFINITY);
+      let open = 0;
+      for (const [row, progress] of state.branches.entries()) {
+        const relevant = forward ? isActionRow(row) : progress.wanted;
+        if (!relevant || progress.status !== 'prepared') continue;
+        open += 1;
+        due = Math.min(due, notBeforeMs(transaction, row) ?? nowMs + definition.baseIntervalMs);
+      }
+      return open === 0 ? Math.min(due, nowMs + definition.baseIntervalMs) : due;
+    }
+  }
+}
