@@ -1,0 +1,65 @@
+// A look at JSON text before it is parsed: how deep, and how many values. One pass, no allocation.
+//
+// Owns: the bounds that JSON.parse does not have. Does not own: syntax; what passes here may still be
+// refused by the parser.
+
+export interface JsonLimits {
+  readonly depthMax: number;
+  readonly valuesMax: number;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+
+/** The index behind the string that starts at `start` (a quote). */
+export function skipString(text: string, start: number): number {
+  let at = start + 1;
+  while (at < text.length) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) return at + 1;
+    at += unit === BACKSLASH ? 2 : 1;
+  }
+  return text.length;
+}
+
+/** What bound the text breaks, or undefined. */
+export function scanJson(text: string, limits: JsonLimits): string | undefined {
+  let depth = 0;
+  let values = 1;
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at);
+    if (unit === QUOTE) {
+      at = skipString(text, at) - 1;
+    } else if (unit === COMMA) {
+      values += 1;
+    } else if (unit === 0x7b || unit === 0x5b) {
+      depth += 1;
+      values += 1;
+      if (depth > limits.depthMax) return `nested deeper than ${limits.depthMax} levels`;
+    } else if (unit === 0x7d || unit === 0x5d) {
+      depth -= 1;
+    }
+    if (values > limits.valuesMax) return `more than ${limits.valuesMax} values`;
+  }
+  return undefined;
+}
+
+/** The keys of the outermost object of valid JSON, in the order of the text, repeats included. */
+export function topLevelKeys(text: string): readonly string[] {
+  const keys: string[] = [];
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at);
+    if (unit === 0x7b || unit === 0x5b) depth += 1;
+    else if (unit === 0x7d || unit === 0x5d) depth -= 1;
+    else if (unit === QUOTE) {
+      const end = skipString(text, at);
+      if (depth === 1 && /^\s*:/.test(text.slice(end, end + 64))) {
+        keys.push(JSON.parse(text.slice(at, end)) as string);
+      }
+      at = end - 1;
+    }
+  }
+  return keys;
+}

@@ -1,0 +1,88 @@
+// dtm's own configuration keys, and what became of each.
+//
+// Owns: the table. A key that means something here sets one of our settings; any other is accepted,
+// so that a dtm configuration starts, and answered with a warning that names its replacement.
+//
+// Source: the dtm protocol reference, §7.
+
+export type DtmKey = { readonly key: string } & (
+  | {
+      readonly kind: 'sets';
+      /** Path of our setting. */
+      readonly path: string;
+      /** dtm counts in seconds; ours in milliseconds. */
+      readonly scale: 'secondsToMs' | 'zeroOrOne' | 'same';
+    }
+  | { readonly kind: 'ignored'; readonly because: string }
+);
+
+const builtIn = 'the state is built in and replicated; see node.dataDir and cluster.peers';
+const notYet = 'not served by this version';
+const unused = 'unused by dtm as well';
+const discovery = 'participants are called by their URLs; service discovery is not served';
+
+function sets(
+  key: string,
+  path: string,
+  scale: 'secondsToMs' | 'zeroOrOne' | 'same' = 'same',
+): DtmKey {
+  return { kind: 'sets', key, path, scale };
+}
+function ignored(because: string, ...keys: readonly string[]): readonly DtmKey[] {
+  return keys.map((key): DtmKey => ({ kind: 'ignored', key, because }));
+}
+
+export const DTM_KEYS: readonly DtmKey[] = [
+  sets('TimeoutToFail', 'transactions.timeoutToFailMs', 'secondsToMs'),
+  sets('RetryInterval', 'transactions.retryIntervalMs', 'secondsToMs'),
+  sets('RequestTimeout', 'transactions.requestTimeoutMs', 'secondsToMs'),
+  sets('UpdateBranchSync', 'transactions.commitEachResult', 'zeroOrOne'),
+  sets('HttpPort', 'listen.httpPort'),
+  sets('GrpcPort', 'listen.grpcPort'),
+  sets('LogLevel', 'logging.level'),
+  sets('TimeZoneOffset', 'api.timeZoneOffset'),
+  ...ignored(
+    builtIn,
+    'Store.Driver',
+    'Store.Host',
+    'Store.Port',
+    'Store.User',
+    'Store.Password',
+    'Store.Db',
+    'Store.Schema',
+    'Store.MaxOpenConns',
+    'Store.MaxIdleConns',
+    'Store.ConnMaxLifeTime',
+    'Store.RedisPrefix',
+  ),
+  ...ignored('replaced by retention.finishedMs', 'Store.DataExpire', 'Store.FinishedDataExpire'),
+  ...ignored('transactions go on when they are due; nothing polls', 'TransCronInterval'),
+  ...ignored('topics take effect at once', 'ConfigUpdateInterval'),
+  ...ignored('results are always written in batches', 'UpdateBranchAsyncGoroutineNum'),
+  ...ignored(
+    'records go to standard error; rotate them outside',
+    'Log.Outputs',
+    'Log.RotationEnable',
+    'Log.RotationConfigJSON',
+  ),
+  ...ignored(notYet, 'AlertRetryLimit', 'AlertWebHook', 'AdminBasePath', 'GrpcServiceConfig'),
+  ...ignored(discovery, 'MicroService.Driver', 'MicroService.Target', 'MicroService.EndPoint'),
+  ...ignored(
+    unused,
+    'JsonRpcPort',
+    'HttpMicroService.Driver',
+    'HttpMicroService.RegistryType',
+    'HttpMicroService.RegistryAddress',
+    'HttpMicroService.RegistryOptions',
+    'HttpMicroService.Target',
+    'HttpMicroService.EndPoint',
+  ),
+];
+
+/** `Store.MaxOpenConns` → `STORE_MAX_OPEN_CONNS`, as dtm splits camel case. */
+export function dtmEnvironmentName(key: string): string {
+  return key
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replace('.', '_')
+    .toUpperCase();
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/env node
+// The process of a node: command line, configuration, signals, exit codes. The only composition root.
+
+import { readFileSync } from 'node:fs';
+import type { Fatal, NodeLog } from '../raft/index.ts';
+import { type CommandLine, parseCommandLine, USAGE } from './command-line.ts';
+import { ConfigError, type LoadedConfig, loadConfig } from './config.ts';
+import { printConfig } from './config-text.ts';
+import { EXIT, exitCodeOf } from './exit.ts';
+import { createLog } from './log.ts';
+import { Node } from './node.ts';
+import { localReplicas } from './replica-local.ts';
+import { VERSION } from './version.ts';
+
+const THREADS_MIN = 16;
+
+/** Flushes, LevelDB, dns and fs share libuv's threads; Node reads the size only at its start. */
+function checkThreadPool(): void {
+  const size = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
+  if (size >= THREADS_MIN) return;
+  throw new ConfigError([
+    `UV_THREADPOOL_SIZE is ${size}, must be at least ${THREADS_MIN} in the environment: start with UV_THREADPOOL_SIZE=${THREADS_MIN}`,
+  ]);
+}
+
+function readConfig(line: {
+  readonly file: string | undefined;
+  readonly flags: ReadonlyMap<string, string>;
+}): LoadedConfig {
+  const { file: name, flags } = line;
+  let text: string | undefined;
+  try {
+    text = name === undefined ? undefined : readFileSync(name, 'utf8');
+  } catch (error) {
+    throw new ConfigError([`${name ?? ''}: cannot be read: ${String(error)}`]);
+  }
+  const file = name === undefined || text === undefined ? undefined : { name, text };
+  return loadConfig({ file, environment: process.env, flags });
+}
+
+function createFatal(log: NodeLog): Fatal {
+  return (error, context) => {
+    const code = exitCodeOf(error);
+    log.error({ ...context, err: error, code }, 'the node cannot go on');
+    process.exit(code);
+  };
+}
+
+async function run(loaded: LoadedConfig): Promise<void> {
+  checkThreadPool();
+  const { config } = loaded;
+  const log = createLog({ level: config.logging.level, nodeId: config.node.id });
+  for (const warning of loaded.warnings) log.warn({ warning }, 'configuration');
+  const fatal = createFatal(log);
+  process.on('uncaughtException', (error) => fatal(error, {}));
+  process.on('unhandledRejection', (reason) =>
+    fatal(reason instanceof Error ? reason : new Error(String(reason)), {}),
+  );
+  const node = new Node({ config, log, fatal, replicas: localReplicas, version: VERSION });
+  const stop = (signal: string): void => {
+    log.info({ signal }, 'asked to stop');
+    node.stop().then(
+      () => process.exit(EXIT.ok),
+      (error: unknown) =>
+        fatal(error instanceof Error ? error : new Error(String(error)), { signal }),
+    );
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop);
+  await node.start();
+}
+
+async function format(line: CommandLine & { kind: 'format' }): Promise<void> {
+  const { config } = readConfig(line);
+  const log = createLog({ level: config.logging.level, nodeId: config.node.id });
+  await localReplicas.format(config, line.identity, log);
+  const { clusterId } = line.identity;
+  log.info({ clusterId, file: config.node.dataDir }, 'formatted the data directory');
+}
+
+async function main(words: readonly string[]): Promise<void> {
+  const line = parseCommandLine(words);
+  switch (line.kind) {
+    case 'help':
+      process.stdout.write(USAGE);
+      return;
+    case 'version':
+      process.stdout.write(`${VERSION}\n`);
+      return;
+    case 'printConfig':
+      process.stdout.write(printConfig(readConfig(line)));
+      return;
+    case 'format':
+      return format(line);
+    case 'run':
+      return run(readConfig(line));
+  }
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  const text =
+    error instanceof ConfigError ? error.message : String((error as Error).stack ?? error);
+  process.stderr.write(`assent-node: ${text}\n`);
+  process.exit(error instanceof ConfigError ? EXIT.config : exitCodeOf(error));
+});
