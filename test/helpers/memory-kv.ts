@@ -222,11 +222,6 @@ export class MemoryKvDisk implements Directories {
     });
   }
 
-  /** LevelDB makes its own directories; there is nothing to keep about theirs. */
-  makeDirectory(): Promise<void> {
-    return this.later(() => undefined);
-  }
-
   removeDirectory(path: string): Promise<void> {
     return this.later(() => {
       const directory = this.#directories.get(path);

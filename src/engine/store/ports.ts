@@ -51,7 +51,6 @@ export interface KvOpener {
 export interface Directories {
   /** Names in a directory, sorted; empty when it does not exist. */
   list(path: string): Promise<readonly string[]>;
-  makeDirectory(path: string): Promise<void>;
   /** Recursively; absent is no error. */
   removeDirectory(path: string): Promise<void>;
   /** Makes the names in a directory durable. */
