@@ -1,0 +1,15 @@
+// The door of the scheduler.
+export { DEFAULT_SCHEDULER_CONFIG, type SchedulerConfig } from './config.ts';
+export { NO_SCHEDULER_BUGS, type SchedulerBugs } from './deliberate-bugs.ts';
+export type { Explanation, SchedulerStats } from './explanation.ts';
+export type {
+  DueEntry,
+  Page,
+  ProposeOutcome,
+  Proposer,
+  SchedulerPorts,
+  TransactionSource,
+} from './ports.ts';
+export { Scheduler } from './scheduler.ts';
+export { StateTransactionSource } from './state-source.ts';
+export { isNotFinishedButIdle } from './wait-rule.ts';

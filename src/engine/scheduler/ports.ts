@@ -1,0 +1,60 @@
+// What the scheduler needs from the world. Small on purpose: tests and the simulator implement them.
+
+import type { Clock, Fatal, Random } from '../../raft/index.ts';
+import type { BranchResult, Command, Transaction } from '../machine/index.ts';
+import type { ParticipantCaller } from '../participants/index.ts';
+import type { Patterns } from '../patterns/index.ts';
+
+export interface DueEntry {
+  readonly gid: string;
+  readonly dueMs: number;
+}
+
+/** One page of an index; `next` continues it, undefined at its end. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly next: string | undefined;
+}
+
+/**
+ * This node's applied state. Each read sees at least everything whose `AppliedEntry` had been
+ * delivered when the read was asked for. A rejection is damage or a bug, and fatal.
+ */
+export interface TransactionSource {
+  load(gid: string): Promise<Transaction | undefined>;
+  /** Unfinished transactions with `fromMs ≤ due < toMs`, in order of due time. */
+  due(
+    range: { readonly fromMs: number; readonly toMs: number },
+    after: string | undefined,
+    limit: number,
+  ): Promise<Page<DueEntry>>;
+  /** Every unfinished transaction, earliest due first. */
+  active(after: string | undefined, limit: number): Promise<Page<string>>;
+  /** Finished transactions whose retention ended at or before `untilMs`. */
+  expired(untilMs: number, limit: number): Promise<readonly string[]>;
+}
+
+export type ProposeOutcome =
+  /** It will be applied at this index, or this node stops leading. */
+  { readonly kind: 'appended'; readonly index: number } | { readonly kind: 'rejected' };
+
+export interface Proposer {
+  /** In the progress lane. `done` runs once, never synchronously. */
+  propose(command: Command, done: (outcome: ProposeOutcome) => void): void;
+}
+
+export interface SchedulerPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly source: TransactionSource;
+  readonly proposer: Proposer;
+  readonly caller: ParticipantCaller;
+  readonly patterns: Patterns;
+  /** The dispatch lease holds at this moment. */
+  readonly lease: () => boolean;
+  /** Cluster time, as the leader would stamp a command now. */
+  readonly logTimeNowMs: () => number;
+  /** The result of a call that ended after this node stopped leading, for the new leader. */
+  readonly forwardResult: (gid: string, result: BranchResult) => void;
+  readonly fatal: Fatal;
+}

@@ -1,0 +1,35 @@
+// When a client that waits for a result is told that the transaction is not finished
+// (docs/architecture.md §Transactions, waits; dtm reference §5.4).
+//
+// Decidable on any node from committed state alone: a committed attempt ended ongoing or unknown,
+// and a leader that knew no more than the log would neither call, nor decide, nor record anything
+// now. What is running somewhere has no result on record, so such a leader would call it.
+
+import type { Transaction } from '../machine/index.ts';
+import { createPatterns, type Knowledge } from '../patterns/index.ts';
+
+const PATTERNS = createPatterns();
+
+const ONLY_THE_LOG: Knowledge = {
+  drivenSinceAccepted: true,
+  started: new Set(),
+  inflight: new Set(),
+  held: new Map(),
+  commitEachResult: false,
+};
+
+export function isNotFinishedButIdle(transaction: Transaction, nowMs: number): boolean {
+  const { status, type, branches } = transaction.state;
+  if (status === 'succeed' || status === 'failed') {
+    return false;
+  }
+  const endedWithoutResult = branches.some(
+    (progress) => progress.status === 'prepared' && progress.attemptCount > 0,
+  );
+  const pattern = PATTERNS[type];
+  if (!endedWithoutResult || pattern === undefined) {
+    return false;
+  }
+  const actions = pattern.next(transaction, nowMs, ONLY_THE_LOG);
+  return actions.call.length === 0 && actions.record === undefined;
+}
