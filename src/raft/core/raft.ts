@@ -48,6 +48,7 @@ import {
   readOnLeader,
   startTransfer,
 } from './leader.ts';
+import type { LeaderState } from './leader-state.ts';
 import {
   expireForwardedReads,
   forwardRead,
@@ -81,7 +82,11 @@ export interface RaftCoreOptions {
 
 type SnapshotEvent = Extract<
   RaftEvent,
-  { readonly kind: 'compacted' | 'snapshotReceived' | 'snapshotInstalled' | 'snapshotSent' }
+  { readonly kind: 'compacted' | 'snapshotReceived' | 'snapshotInstalled' }
+>;
+type LeaderEvent = Extract<
+  RaftEvent,
+  { readonly kind: 'fetched' | 'commitInterest' | 'snapshotSent' }
 >;
 
 export class RaftCore {
@@ -196,16 +201,16 @@ export class RaftCore {
         this.#onPersisted(event.writeId);
         return;
       case 'fetched':
-        if (leader !== undefined) onFetched(state, leader, event.fetchId, event.entries);
+      case 'commitInterest':
+      case 'snapshotSent':
+        if (leader !== undefined) this.#onLeaderEvent(event, leader);
         return;
       case 'applied':
-        assertThat(event.index <= state.commitIndex || state.recovering, 'applied ≤ committed');
-        state.appliedIndex = Math.max(state.appliedIndex, Math.min(event.index, state.commitIndex));
+        this.#onApplied(event.index);
         return;
       case 'compacted':
       case 'snapshotReceived':
       case 'snapshotInstalled':
-      case 'snapshotSent':
         this.#onSnapshotEvent(event);
         return;
       case 'readIndex':
@@ -220,9 +225,24 @@ export class RaftCore {
         if (leader !== undefined) onPeerUnreachable(leader, event.peer);
         else if (event.kind === 'refused') onRefused(state, event.peer);
         return;
-      case 'commitInterest':
-        if (leader !== undefined) onCommitInterest(state, leader, event.peer, event.index);
+    }
+  }
+
+  /** What only a leader waits for; to anyone else it comes too late. */
+  #onLeaderEvent(event: LeaderEvent, leader: LeaderState): void {
+    const state = this.#state;
+    switch (event.kind) {
+      case 'fetched':
+        onFetched(state, leader, event.fetchId, event.entries);
         return;
+      case 'commitInterest':
+        onCommitInterest(state, leader, event.peer, event.index);
+        return;
+      case 'snapshotSent': {
+        const peer = leader.progress.get(event.to);
+        if (peer !== undefined) onSnapshotSent(state, peer, event.meta, event.ok);
+        return;
+      }
     }
   }
 
@@ -238,11 +258,6 @@ export class RaftCore {
       case 'snapshotInstalled':
         onSnapshotInstalled(state, event.meta);
         return;
-      case 'snapshotSent': {
-        const peer = state.leader?.progress.get(event.to);
-        if (peer !== undefined) onSnapshotSent(state, peer, event.meta, event.ok);
-        return;
-      }
     }
   }
 
@@ -307,6 +322,13 @@ export class RaftCore {
     if (state.leader !== undefined) onOwnWriteDurable(state, state.leader);
     else onOwnVoteDurable(state);
     heal(state);
+  }
+
+  #onApplied(index: LogIndex): void {
+    const state = this.#state;
+    // A recovering node may have applied more than its damaged log still proves.
+    assertThat(index <= state.commitIndex || state.recovering, 'applied ≤ committed');
+    state.appliedIndex = Math.max(state.appliedIndex, Math.min(index, state.commitIndex));
   }
 
   #onTransfer(to: NodeId | undefined): void {
