@@ -223,7 +223,10 @@ function noteContact(state: CoreState, peer: Progress): void {
 export function onPeerReboot(state: CoreState, leader: LeaderState, peerId: NodeId): void {
   const bootId = state.boots.get(peerId);
   const peer = leader.progress.get(peerId);
-  if (peer !== undefined && bootId !== undefined) peer.rebooted(bootId, state.lastIndex);
+  if (peer === undefined || bootId === undefined) return;
+  // First heard of in this leadership: nothing was acknowledged by any boot.
+  if (peer.bootId === undefined) peer.bootId = bootId;
+  else peer.rebooted(bootId, state.lastIndex);
 }
 
 /** What was sent may be lost: find the common prefix again, once the peer answers. */
