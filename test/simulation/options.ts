@@ -1,0 +1,142 @@
+// Everything about a run that is not fixed is drawn here from its seed, and printed.
+//
+// Owns: the ranges. Swarm testing: each seed also switches whole kinds of fault off, so that rare
+// combinations (only pauses, only torn writes, a perfect network with bad disks) occur.
+//
+// Sources: raft simulators' published ranges (TigerBeetle, openraft); Groce et al. 2012 (swarm).
+
+import type { RaftConfig } from '../../src/raft/index.ts';
+import type { Prng } from './prng.ts';
+import type { NetworkOptions } from './sim-network.ts';
+
+/** Mean true milliseconds between two faults of a kind; undefined: never. */
+export interface FaultOptions {
+  readonly killMeanMs: number | undefined;
+  readonly powerCutMeanMs: number | undefined;
+  readonly allKilledMeanMs: number | undefined;
+  readonly pauseMeanMs: number | undefined;
+  readonly pauseMaxMs: number;
+  readonly partitionMeanMs: number | undefined;
+  readonly partitionMaxMs: number;
+  readonly wallJumpMeanMs: number | undefined;
+  readonly wallJumpMaxMs: number;
+  readonly transferMeanMs: number | undefined;
+  /** Probability that a restart finds the end of its log damaged. */
+  readonly damageProbability: number;
+  readonly downMaxMs: number;
+}
+
+export interface DiskOptions {
+  readonly writeMeanMs: number;
+  readonly slowProbability: number;
+  readonly slowMaxMs: number;
+  /** Probability that a write under way at a crash is on the disk afterwards. */
+  readonly survivesCrashProbability: number;
+}
+
+export interface RaftOptions {
+  readonly nodes: number;
+  readonly learners: number;
+  readonly durationMs: number;
+  readonly clockSkewMax: number;
+  readonly config: RaftConfig;
+  readonly network: NetworkOptions;
+  readonly faults: FaultOptions;
+  readonly disk: DiskOptions;
+  readonly proposeMeanMs: number;
+  readonly readMeanMs: number;
+  readonly commandBytesMax: number;
+  readonly compactEveryEntries: number;
+  readonly trailingEntries: number;
+  readonly applyMeanMs: number;
+}
+
+export function drawRaftOptions(random: Prng, nodes: number | undefined): RaftOptions {
+  const maybe = (probability: number, from: number, to: number): number | undefined => {
+    const on = random.chance(probability);
+    const value = Math.round(random.between(from, to));
+    return on ? value : undefined;
+  };
+  const calm = random.chance(0.05);
+  return {
+    nodes: nodes ?? random.pick([1, 2, 3, 3, 3, 3, 3, 5, 5, 5]),
+    learners: random.chance(0.1) ? 1 : 0,
+    durationMs: Math.round(random.between(20_000, 60_000)),
+    clockSkewMax: random.pick([0, 0.01, 0.05]),
+    config: drawRaftConfig(random),
+    network: drawNetworkOptions(random),
+    faults: {
+      killMeanMs: calm ? undefined : maybe(0.7, 1_500, 12_000),
+      powerCutMeanMs: calm ? undefined : maybe(0.6, 1_500, 12_000),
+      allKilledMeanMs: calm ? undefined : maybe(0.3, 5_000, 30_000),
+      pauseMeanMs: calm ? undefined : maybe(0.5, 1_500, 12_000),
+      pauseMaxMs: random.pick([300, 1_500, 5_000]),
+      partitionMeanMs: calm ? undefined : maybe(0.7, 1_000, 10_000),
+      partitionMaxMs: random.pick([500, 3_000, 8_000]),
+      wallJumpMeanMs: calm ? undefined : maybe(0.3, 2_000, 20_000),
+      wallJumpMaxMs: random.pick([1_000, 60_000, 3_600_000]),
+      transferMeanMs: calm ? undefined : maybe(0.4, 1_500, 15_000),
+      damageProbability: random.chance(0.5) ? random.between(0.1, 0.6) : 0,
+      downMaxMs: random.pick([300, 1_500, 5_000]),
+    },
+    disk: drawDiskOptions(random),
+    proposeMeanMs: random.pick([10, 40, 40, 150]),
+    readMeanMs: random.pick([50, 200, 1_000]),
+    commandBytesMax: random.pick([40, 40, 400, 3_000]),
+    compactEveryEntries: random.pick([20, 100, 1_000_000]),
+    trailingEntries: random.pick([0, 5, 50]),
+    applyMeanMs: random.pick([0.05, 1, 10]),
+  };
+}
+
+export function drawRaftConfig(random: Prng): RaftConfig {
+  const electionTimeoutMs = 1_000;
+  return {
+    electionTimeoutMs,
+    heartbeatIntervalMs: random.pick([100, 125, 150]),
+    electionRetryMsMin: 50,
+    electionRetryMsMax: 250,
+    refusedDelayMsMax: 50,
+    appendBytesMax: random.pick([200, 4_000, 1_000_000]),
+    inflightAppendsMax: random.pick([1, 2, 2, 2, 4]),
+    inflightBytesMax: random.pick([400, 8_000, 8_000_000]),
+    uncommittedBytesMax: random.pick([4_000, 64_000, 64_000_000]),
+    windowBytesMax: random.pick([500, 8_000, 32_000_000]),
+    pendingReadsMax: random.pick([4, 1_000]),
+  };
+}
+
+export function drawNetworkOptions(random: Prng): NetworkOptions {
+  const latencyMinMs = random.pick([0.05, 0.05, 1, 10]);
+  return {
+    latencyMinMs,
+    latencyMeanMs: latencyMinMs + random.pick([0.1, 1, 10]),
+    breakProbability: random.pick([0, 0.001, 0.01]),
+    lossProbability: random.pick([0, 0, 0.005, 0.05]),
+    lateProbability: random.pick([0, 0.3, 0.9]),
+    stallProbability: random.pick([0, 0, 0.002]),
+    stallMaxMs: random.pick([200, 2_000]),
+  };
+}
+
+export function drawDiskOptions(random: Prng): DiskOptions {
+  return {
+    writeMeanMs: random.pick([0.2, 1, 10]),
+    slowProbability: random.pick([0, 0, 0.002, 0.02]),
+    slowMaxMs: random.pick([200, 2_000]),
+    survivesCrashProbability: random.pick([0, 0.5, 1]),
+  };
+}
+
+/** One `key=value` per option, nested keys joined by dots, in a fixed order. */
+export function describeOptions(options: object, prefix = ''): string[] {
+  const lines: string[] = [];
+  for (const [key, value] of Object.entries(options)) {
+    if (typeof value === 'object' && value !== null) {
+      lines.push(...describeOptions(value as object, `${prefix}${key}.`));
+    } else {
+      lines.push(`${prefix}${key}=${String(value)}`);
+    }
+  }
+  return lines;
+}
