@@ -193,7 +193,7 @@ export class MemoryKvDisk implements Directories {
       key === undefined ? keys[Math.floor(this.random.next() * keys.length)] : toText(key);
     const value = chosen === undefined ? undefined : directory.base.get(chosen);
     if (chosen === undefined || value === undefined || value.length === 0) return undefined;
-    const damaged = value.slice();
+    const damaged = new Uint8Array(value);
     const at = Math.floor(this.random.next() * damaged.length);
     damaged[at] = (damaged[at] ?? 0) ^ (1 << Math.floor(this.random.next() * 8));
     directory.base.set(chosen, damaged);
@@ -301,7 +301,7 @@ class MemoryKv implements OrderedKv {
     const names = keys.map(toText);
     return this.#disk.later(() => {
       const tree = early ?? this.#current();
-      return names.map((name) => tree.get(name)?.slice());
+      return names.map((name) => copy(tree.get(name)));
     });
   }
 
@@ -343,14 +343,14 @@ class MemoryKv implements OrderedKv {
         throw new KvFault('EIO', 'sync failed');
       });
     }
-    const copy = operations.map(copyOperation);
-    const bytes = copy.reduce(
+    const copies = operations.map(copyOperation);
+    const bytes = copies.reduce(
       (sum, operation) =>
         sum + operation.key.length + (operation.type === 'put' ? operation.value.length : 0),
       0,
     );
     const record: WalRecord = {
-      operations: copy,
+      operations: copies,
       bytes,
       synced: false,
       acknowledged: false,
@@ -456,8 +456,8 @@ function applyTo(tree: Tree, operations: readonly KvOperation[]): void {
 
 function copyOperation(operation: KvOperation): KvOperation {
   return operation.type === 'put'
-    ? { type: 'put', key: operation.key.slice(), value: operation.value.slice() }
-    : { type: 'del', key: operation.key.slice() };
+    ? { type: 'put', key: new Uint8Array(operation.key), value: new Uint8Array(operation.value) }
+    : { type: 'del', key: new Uint8Array(operation.key) };
 }
 
 function collect(tree: Tree, range: KvRange): readonly KvPair[] {
@@ -470,7 +470,7 @@ function collect(tree: Tree, range: KvRange): readonly KvPair[] {
   for (const [key, value] of entries) {
     if (range.reverse === true ? key < from : key >= to) break;
     if (pairs.length >= range.limit || bytes >= (range.bytesMax ?? Infinity)) break;
-    pairs.push([fromText(key), value.slice()]);
+    pairs.push([fromText(key), new Uint8Array(value)]);
     bytes += key.length + value.length;
   }
   return pairs;
@@ -482,4 +482,9 @@ function toText(key: Uint8Array): string {
 
 function fromText(key: string): Uint8Array {
   return new Uint8Array(Buffer.from(key, 'latin1'));
+}
+
+/** A real copy: `slice` of a Buffer shares its bytes. */
+function copy(value: Uint8Array | undefined): Uint8Array | undefined {
+  return value === undefined ? undefined : new Uint8Array(value);
 }

@@ -14,6 +14,8 @@ import type { StoreConfig } from './config.ts';
 import { type Applied, encodeLedger, ledgerKey, type StateMeta, sealedPut } from './layout.ts';
 import type { KvOperation } from './ports.ts';
 
+/** What ledger entry and meta add to a batch, at least: keys of 16 and 5, values of 32 and 62. */
+const BOOKKEEPING_BYTES = 115;
 /** Deletes of old entries in one batch at most. */
 const DELETES_MAX = 1_000;
 
@@ -51,8 +53,9 @@ export class Ledger {
     batch: { readonly bytes: number; readonly keysCrc: number },
   ): { readonly operations: readonly KvOperation[]; readonly meta: StateMeta } {
     this.#last += 1;
-    this.#bytesTotal += batch.bytes;
-    this.#largestBatchBytes = Math.max(this.#largestBatchBytes, batch.bytes);
+    const bytes = batch.bytes + BOOKKEEPING_BYTES;
+    this.#bytesTotal += bytes;
+    this.#largestBatchBytes = Math.max(this.#largestBatchBytes, bytes);
     this.#totals.push(this.#bytesTotal);
     const operations: KvOperation[] = [
       sealedPut(

@@ -55,11 +55,7 @@ export class LayeredReader implements StateReader {
           snapshot,
           open: (pair) => this.#sealed.open(pair),
         },
-        {
-          ...range,
-          gte: range.gte < KEYS_FROM ? KEYS_FROM : range.gte,
-          lt: range.lt > KEYS_TO ? KEYS_TO : range.lt,
-        },
+        withoutBookkeeping(range),
         this.#config,
       );
     } catch (error) {
@@ -69,4 +65,12 @@ export class LayeredReader implements StateReader {
       this.#lease.release();
     }
   }
+}
+
+/** The store's own keys are nobody else's. */
+function withoutBookkeeping(range: KeyRange): KeyRange {
+  const { gte, lt } = range;
+  const from = gte < KEYS_FROM ? { gte: KEYS_FROM } : {};
+  const to = lt > KEYS_TO ? { lt: KEYS_TO } : {};
+  return { ...range, ...from, ...to };
 }
