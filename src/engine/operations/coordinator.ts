@@ -3,10 +3,10 @@
 // Owns: the `Coordinator` face, and the join of the parts behind it.
 // Does not own: how an operation travels (operation-log.ts), when a wait ends (waits.ts).
 
-import type { Clock, NodeLog } from '../../raft/index.ts';
+import type { Clock } from '../../raft/index.ts';
 import type { AppliedEntry, OperationRequest, Transaction } from '../machine/index.ts';
 import type { ForwardTransport } from './forward-port.ts';
-import { serveForwarding } from './forward-server.ts';
+import { type LateResult, serveForwarding } from './forward-server.ts';
 import { OperationLog } from './operation-log.ts';
 import type { Consensus, OperationsConfig } from './ports.ts';
 import type {
@@ -40,7 +40,7 @@ export interface CoordinatorDeps {
   readonly reads: TransactionReads;
   readonly clock: Clock;
   readonly logTimeNowMs: () => number;
-  readonly logger: NodeLog;
+  readonly onLateResult: LateResult;
 }
 
 export class LocalCoordinator implements Coordinator {
@@ -58,7 +58,7 @@ export class LocalCoordinator implements Coordinator {
     this.#config = config;
     this.#operations = new OperationLog(self, deps, config);
     this.#waits = new Waits(deps.clock, (gid) => deps.reads.load(gid), deps.logTimeNowMs);
-    serveForwarding(deps.forward, deps.consensus, deps.logger);
+    serveForwarding(deps.forward, deps.consensus, deps.onLateResult);
   }
 
   start(): void {

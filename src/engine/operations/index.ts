@@ -2,7 +2,7 @@
 
 export type { CoordinatorConfig, TransactionReads } from './coordinator.ts';
 export { LocalCoordinator } from './coordinator.ts';
-export { encodeForward } from './forward-codec.ts';
-export type { ForwardTransport } from './forward-port.ts';
+export type { ForwardHandler, ForwardResult, ForwardTransport } from './forward-port.ts';
+export { forwardLateResult } from './forward-server.ts';
 export type { Consensus, Leadership } from './ports.ts';
 export type * from './types.ts';
