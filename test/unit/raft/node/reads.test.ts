@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { RaftNodeError } from '../../../../src/raft/index.ts';
 import { Reads } from '../../../../src/raft/node/reads.ts';
 import { AppliedWaiters } from '../../../../src/raft/node/waiters.ts';
 import { ManualClock } from '../../../helpers/manual-clock.ts';
@@ -19,7 +20,7 @@ function setUp() {
   const read = (name: string, timeoutMs = 1000) => {
     reads.read(timeoutMs).then(
       (index) => results.push(`${name} ${index}`),
-      (error: { code: string }) => results.push(`${name} ${error.code}`),
+      (error: unknown) => results.push(`${name} ${(error as RaftNodeError).code}`),
     );
   };
   return { asked, clock, read, reads, results, waiters };
