@@ -26,7 +26,7 @@ die() {
 node_ids() {
   local dir
   for dir in "$DATA_DIR"/node-*; do
-    [ -f "$dir/node.yaml" ] && echo "${dir##*-}"
+    if [ -f "$dir/node.yaml" ]; then echo "${dir##*-}"; fi
   done | sort --numeric-sort
 }
 
