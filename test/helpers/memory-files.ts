@@ -175,7 +175,7 @@ export class MemoryFiles implements Files {
     }
   }
 
-  async makeDirectory(_path: string): Promise<void> {
+  async makeDirectory(): Promise<void> {
     await this.#alive(this.#epoch);
   }
 
@@ -199,7 +199,7 @@ export class MemoryFiles implements Files {
     }
   }
 
-  async freeBytes(_path: string): Promise<number> {
+  async freeBytes(): Promise<number> {
     await this.#alive(this.#epoch);
     return this.capacityBytes - this.#usedBytes();
   }
