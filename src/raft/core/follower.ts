@@ -73,6 +73,9 @@ function answerHeartbeat(state: CoreState, message: Heartbeat): void {
 
 export function onAppendEntries(state: CoreState, message: AppendEntries): void {
   follow(state, message.from);
+  // The log is about to be replaced: a write queued now would land behind the snapshot. The
+  // acknowledgement of the snapshot will tell the leader where to continue.
+  if (state.installing !== undefined) return;
   const { entries, prevLogIndex, prevLogTerm } = message;
   assertContiguous(entries, prevLogIndex);
   const coveredIndex = prevLogIndex + entries.length;
@@ -83,8 +86,7 @@ export function onAppendEntries(state: CoreState, message: AppendEntries): void 
   }
   const isKnown = prevLogIndex <= state.commitIndex;
   if (!isKnown && state.trail.termAt(prevLogIndex) !== prevLogTerm) {
-    // While a snapshot is installed there is nothing to tell; its acknowledgement will follow.
-    if (state.installing === undefined) rejectAppend(state, message);
+    rejectAppend(state, message);
     return;
   }
   appendMissing(state, entries);
@@ -235,13 +237,18 @@ export function onCompacted(state: CoreState, index: LogIndex, term: Term): void
 /** Asks for, and waits for, the proof that nothing this node acknowledged is missing (F4). */
 export function heal(state: CoreState): void {
   if (!state.recovering) return;
+  if (state.writes.recovered) {
+    state.recovering = false;
+    return;
+  }
   const { healIndex } = state;
   if (healIndex === undefined) {
     askForHealIndex(state);
     return;
   }
+  if (state.isHealing) return;
   if (state.commitIndex < healIndex || state.writes.durableIndex < healIndex) return;
-  state.recovering = false;
+  state.isHealing = true;
   state.outbox.persistRecovered();
 }
 

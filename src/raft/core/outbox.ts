@@ -72,7 +72,11 @@ export class Outbox {
     if (this.#writesSomething() || (this.#release.length > 0 && writes.outstandingCount > 0)) {
       this.#effects.push({
         kind: 'persist',
-        writeId: writes.begin(lastIndex, this.#hardState === undefined ? undefined : intended),
+        writeId: writes.begin(
+          lastIndex,
+          this.#hardState === undefined ? undefined : intended,
+          this.#recovered,
+        ),
         hardState: this.#hardState,
         truncateFrom: this.#truncateFrom,
         entries: this.#entries,

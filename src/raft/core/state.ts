@@ -99,7 +99,10 @@ export class CoreState {
   /** When it was heard; this node votes for nobody else for an election timeout after that. */
   promisedAtMs: MonotonicMs | undefined;
 
+  /** Cleared when the end of it is durable, so that nothing is promised before. */
   recovering: boolean;
+  /** The write that ends `recovering` is under way. */
+  isHealing = false;
   /** A commit index learned from a leader since this boot, to be held durably before voting. */
   healIndex: LogIndex | undefined;
   healRequest: { readonly requestId: number; readonly sentAtMs: MonotonicMs } | undefined;

@@ -16,6 +16,7 @@ import type { HardState, LogIndex } from '../types.ts';
 interface Write {
   readonly writeId: number;
   readonly hardState: HardState | undefined;
+  readonly recovered: boolean;
   /** The last index that this write attests; lowered by truncations. */
   attestsTo: LogIndex;
 }
@@ -25,6 +26,7 @@ export class Writes {
   #durableHardState: HardState;
   #outstanding: Write[] = [];
   #lastWriteId = 0;
+  #recovered = false;
 
   constructor(durableIndex: LogIndex, hardState: HardState) {
     this.#durableIndex = durableIndex;
@@ -39,15 +41,21 @@ export class Writes {
     return this.#durableHardState;
   }
 
+  /** The end of `recovering` is on the disk. */
+  get recovered(): boolean {
+    return this.#recovered;
+  }
+
   get outstandingCount(): number {
     return this.#outstanding.length;
   }
 
   /** Registers a write of everything up to `lastIndex`. Returns its id, counted from 1. */
-  begin(lastIndex: LogIndex, hardState: HardState | undefined): number {
+  begin(lastIndex: LogIndex, hardState: HardState | undefined, recovered = false): number {
     this.#lastWriteId += 1;
-    this.#outstanding.push({ writeId: this.#lastWriteId, hardState, attestsTo: lastIndex });
-    return this.#lastWriteId;
+    const writeId = this.#lastWriteId;
+    this.#outstanding.push({ writeId, hardState, recovered, attestsTo: lastIndex });
+    return writeId;
   }
 
   /** `writeId` and everything before it is durable. Ids that completed already are harmless. */
@@ -59,6 +67,7 @@ export class Writes {
       done += 1;
       this.#durableIndex = Math.max(this.#durableIndex, write.attestsTo);
       this.#durableHardState = write.hardState ?? this.#durableHardState;
+      this.#recovered ||= write.recovered;
     }
     if (done > 0) this.#outstanding.splice(0, done);
   }

@@ -30,7 +30,7 @@ export function replicateTo(state: CoreState, peer: Progress): void {
   }
   if (peer.state === 'snapshot') return;
   while (peer.fetchId === undefined && peer.nextIndex <= state.lastIndex) {
-    const { inflightAppendsMax, inflightBytesMax, appendBytesMax } = state.config;
+    const { inflightAppendsMax, inflightBytesMax } = state.config;
     const { count, bytes } = peer.inflights;
     if (count >= inflightAppendsMax) return;
     if (state.trail.termAt(peer.nextIndex - 1) === undefined) {
@@ -41,8 +41,7 @@ export function replicateTo(state: CoreState, peer: Progress): void {
       fetchFor(state, peer);
       return;
     }
-    const room = count === 0 ? appendBytesMax : Math.min(appendBytesMax, inflightBytesMax - bytes);
-    const to = packTo(state, peer.nextIndex, room);
+    const to = packTo(state, peer.nextIndex, roomFor(state, peer));
     // One entry may exceed the bound of an append, but not what else is in flight.
     if (count > 0 && state.window.sizeAt(peer.nextIndex) > inflightBytesMax - bytes) return;
     sendEntries(state, peer, state.window.slice(peer.nextIndex, to) ?? []);
@@ -81,7 +80,7 @@ export function resume(state: CoreState, peer: Progress): void {
   }
   replicateTo(state, peer);
   // Everything in flight may be lost without a report; an empty append draws the refusal.
-  if (peer.matchIndex < state.lastIndex && peer.fetchId === undefined) sendEmptyAppend(state, peer);
+  if (peer.matchIndex < state.lastIndex) sendEmptyAppend(state, peer);
 }
 
 /** Payloads that a peer needed have been read from the disk. Late ones are dropped. */
@@ -100,15 +99,36 @@ export function onFetched(
     return;
   }
   if (first.index === peer.nextIndex && state.trail.termAt(first.index - 1) !== undefined) {
-    for (const entry of entries) {
-      assertThat(
-        state.trail.termAt(entry.index) === entry.term,
-        `entry ${entry.index} on disk has term ${entry.term}`,
-      );
-    }
-    sendEntries(state, peer, entries);
+    const fitting = fittingOf(state, peer, entries);
+    // What is in flight has to be acknowledged first; then the range is read again.
+    if (fitting.length === 0) return;
+    sendEntries(state, peer, fitting);
   }
   replicateTo(state, peer);
+}
+
+/** The first of `entries` that may be sent now; all of it when nothing is in flight. */
+function fittingOf(state: CoreState, peer: Progress, entries: readonly Entry[]): readonly Entry[] {
+  const room = roomFor(state, peer);
+  let bytes = 0;
+  let count = 0;
+  for (const entry of entries) {
+    assertThat(
+      state.trail.termAt(entry.index) === entry.term,
+      `entry ${entry.index} on disk has term ${entry.term}`,
+    );
+    bytes += entryBytes(entry);
+    if (bytes > room && (count > 0 || peer.inflights.count > 0)) break;
+    count += 1;
+  }
+  return entries.slice(0, count);
+}
+
+/** Bytes that the next append to `peer` may have, unless it is a single entry. */
+function roomFor(state: CoreState, peer: Progress): number {
+  const { appendBytesMax, inflightBytesMax } = state.config;
+  if (peer.inflights.count === 0) return appendBytesMax;
+  return Math.min(appendBytesMax, inflightBytesMax - peer.inflights.bytes);
 }
 
 /** A snapshot stream ended. The peer's own acknowledgement, not this, moves its matchIndex. */
@@ -187,7 +207,7 @@ function fetchFor(state: CoreState, peer: Progress): void {
     fetchId: state.lastFetchId,
     from: peer.nextIndex,
     to: Math.min(state.window.firstIndex, state.lastIndex + 1),
-    bytesMax: state.config.appendBytesMax,
+    bytesMax: roomFor(state, peer),
   });
 }
 
