@@ -145,6 +145,7 @@ export const SCHEMA = {
       'File given up when the disk is full, so that the node can still open and compact.',
     ),
     markIdleMs: ms(50, 1, 60_000, 'Idle time after which a synced mark closes the tail.'),
+    injectedFlushDelayMs: ms(0, 0, 1_000, 'Added to every flush, to measure a slower disk.'),
   },
   store: {
     overlayBytesMax: bytes(

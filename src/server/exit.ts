@@ -2,8 +2,6 @@
 
 export const EXIT = {
   ok: 0,
-  /** Command line: what dtm answers with its usage. */
-  usage: 64,
   /** The data directory is wiped, foreign or damaged beyond what this node may decide alone. */
   dataRefused: 65,
   brokenInvariant: 70,

@@ -9,7 +9,8 @@ import type { NodeLog } from '../raft/index.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-const FIELDS: ReadonlySet<string> = new Set([
+/** Field names that may be logged. */
+export const LOG_FIELDS: ReadonlySet<string> = new Set([
   'address',
   'applied',
   'appliedIndex',
@@ -28,14 +29,19 @@ const FIELDS: ReadonlySet<string> = new Set([
   'durationMs',
   'entries',
   'err',
+  'directory',
+  'error',
   'expected',
   'file',
   'freeBytes',
+  'freeBytesMin',
+  'from',
   'generation',
   'gid',
   'index',
   'key',
   'lagMs',
+  'lane',
   'lastIndex',
   'leaderId',
   'leaderIdBefore',
@@ -46,6 +52,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   'offset',
   'op',
   'outcome',
+  'path',
   'peer',
   'phase',
   'port',
@@ -57,6 +64,7 @@ const FIELDS: ReadonlySet<string> = new Set([
   'status',
   'target',
   'term',
+  'to',
   'type',
   'version',
   'warning',
@@ -90,7 +98,7 @@ function allowed(fields: Readonly<Record<string, unknown>>): Record<string, unkn
   const dropped: string[] = [];
   for (const [name, value] of Object.entries(fields)) {
     if (value instanceof Error) kept[name === 'error' ? 'err' : name] = errorFields(value);
-    else if (FIELDS.has(name)) kept[name] = bounded(value);
+    else if (LOG_FIELDS.has(name)) kept[name] = bounded(value);
     else dropped.push(name);
   }
   if (dropped.length > 0) kept['droppedFields'] = dropped.join(',');
@@ -106,6 +114,8 @@ export function createLog(
       level: options.level,
       base: { nodeId: options.nodeId },
       messageKey: 'msg',
+      // Errors arrive here as plain fields already.
+      serializers: { err: (fields: unknown) => fields },
       timestamp: () => `,"ts":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },

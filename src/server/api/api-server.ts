@@ -5,12 +5,7 @@
 // log are passed by, because they cost time on every saga and know nothing of our bounds.
 
 import type { AddressInfo, Socket } from 'node:net';
-import Fastify, {
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  type HTTPMethods,
-} from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Coordinator } from '../../engine/operations/index.ts';
 import type { NodeLog } from '../../raft/index.ts';
 import type { Health } from '../health.ts';
@@ -47,7 +42,7 @@ export interface ApiServerDeps {
 }
 
 /** How late Node may notice that a request does not arrive. */
-const CONNECTIONS_CHECK_MS = 2_000;
+const CONNECTIONS_CHECK_MS_MAX = 2_000;
 /** Idle connections are closed at once; the last answers have this long to leave. */
 const CLOSE_GRACE_MS = 200;
 const OVERLOAD_RETRY_MS = 1_000;
@@ -109,7 +104,6 @@ export class ApiServer {
     const { headerBytesMax, receiveTimeoutMs, headersTimeoutMs, keepAliveTimeoutMs } = this.#limits;
     const app = Fastify({
       logger: false,
-      disableRequestLogging: true,
       exposeHeadRoutes: false,
       return503OnClosing: false,
       forceCloseConnections: false,
@@ -118,7 +112,10 @@ export class ApiServer {
       http: {
         maxHeaderSize: headerBytesMax,
         headersTimeout: headersTimeoutMs,
-        connectionsCheckingInterval: CONNECTIONS_CHECK_MS,
+        connectionsCheckingInterval: Math.min(
+          CONNECTIONS_CHECK_MS_MAX,
+          Math.ceil(headersTimeoutMs / 4),
+        ),
         requireHostHeader: true,
       },
       clientErrorHandler: (error, socket) =>
@@ -128,9 +125,8 @@ export class ApiServer {
       },
     });
     // Routes read their bodies themselves, whatever the content type.
-    app.addHttpMethod('POST', { hasBody: false });
-    for (const method of ['PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const satisfies HTTPMethods[]) {
-      app.addHttpMethod(method, { hasBody: false });
+    for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const) {
+      app.addHttpMethod(method, { hasBody: false, overrideExisting: true });
     }
     app.server.maxConnections = this.#limits.connectionsMax;
     app.server.maxHeadersCount = 100;

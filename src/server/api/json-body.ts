@@ -34,7 +34,7 @@ export function parseJson(body: Uint8Array | undefined, limits: JsonLimits): unk
 
 export function parseJsonText(text: string, limits: JsonLimits): unknown {
   const broken = scanJson(text, limits);
-  if (broken !== undefined) throw new InvalidRequestError(`the JSON body is ${broken}`);
+  if (broken !== undefined) throw new InvalidRequestError(`the JSON body has ${broken}`);
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {

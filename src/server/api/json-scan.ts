@@ -36,7 +36,7 @@ export function scanJson(text: string, limits: JsonLimits): string | undefined {
     } else if (unit === 0x7b || unit === 0x5b) {
       depth += 1;
       values += 1;
-      if (depth > limits.depthMax) return `nested deeper than ${limits.depthMax} levels`;
+      if (depth > limits.depthMax) return `more than ${limits.depthMax} levels`;
     } else if (unit === 0x7d || unit === 0x5d) {
       depth -= 1;
     }
