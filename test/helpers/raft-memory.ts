@@ -262,6 +262,8 @@ export class MemoryNetwork {
   latencyMs = 1;
   readonly sent: Message[] = [];
   snapshotCount = 0;
+  /** Snapshots start to stream when this resolves. */
+  snapshotGate: Promise<void> = Promise.resolve();
 
   constructor(clock: ManualClock) {
     this.#clock = clock;
@@ -279,6 +281,7 @@ export class MemoryNetwork {
         const receiver = this.#reach(nodeId, to);
         if (receiver === undefined) throw new Error('unreachable');
         this.snapshotCount += 1;
+        await this.snapshotGate;
         await receiver.snapshot(nodeId, source.meta, source.chunks());
       },
     };

@@ -13,7 +13,7 @@ import { encodeEntry } from './entry-codec.ts';
 import { asError } from './errors.ts';
 import type { RaftObserver } from './observer.ts';
 import { mergePersists } from './persist-merge.ts';
-import type { Clock, Fatal, LogStorage } from './ports.ts';
+import type { Clock, Fatal, LogBatch, LogStorage } from './ports.ts';
 
 interface QueuedEffect {
   readonly kind: 'effect';
@@ -118,12 +118,17 @@ export class Persister {
   #write(effects: readonly PersistEffect[]): void {
     const { log, clock, fatal, observer } = this.#deps;
     const startedAtMs = clock.monotonicMs();
-    let batch: ReturnType<typeof mergePersists>;
+    let batch: LogBatch;
     try {
       batch = mergePersists(effects);
     } catch (cause) {
       this.#stopped = true;
       fatal(asError(cause), { writeIds: effects.map((effect) => effect.writeId) });
+      return;
+    }
+    // Such an effect exists only to keep its messages behind earlier writes, which are durable now.
+    if (isEmpty(batch)) {
+      this.#complete(effects);
       return;
     }
     log.append(batch, () => {
@@ -135,12 +140,16 @@ export class Persister {
         bytes,
         durationMs: clock.monotonicMs() - startedAtMs,
       });
-      this.#finish(() => {
-        if (!this.#deps.releaseBeforePersist) {
-          for (const effect of effects) this.#deps.release(effect.release);
-        }
-        this.#deps.persisted(effects.map((effect) => effect.writeId));
-      });
+      this.#complete(effects);
+    });
+  }
+
+  #complete(effects: readonly PersistEffect[]): void {
+    this.#finish(() => {
+      if (!this.#deps.releaseBeforePersist) {
+        for (const effect of effects) this.#deps.release(effect.release);
+      }
+      this.#deps.persisted(effects.map((effect) => effect.writeId));
     });
   }
 
@@ -163,4 +172,11 @@ export class Persister {
     report();
     this.kick();
   }
+}
+
+function isEmpty(batch: LogBatch): boolean {
+  const { entries, hardState, recovered, truncateFrom } = batch;
+  return (
+    entries.length === 0 && hardState === undefined && truncateFrom === undefined && !recovered
+  );
 }

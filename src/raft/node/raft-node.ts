@@ -277,9 +277,12 @@ export class RaftNode {
     if (this.#running || this.#stopped) return;
     this.#running = true;
     try {
-      this.#drainEvents();
+      do {
+        this.#drainEvents();
+        // A write without content is complete at once and yields further events.
+        this.#persister.kick();
+      } while (this.#events.length > 0 || this.#flushDue());
       this.#timer.arm(this.#core.nextDeadlineMs());
-      this.#persister.kick();
     } catch (cause) {
       this.#stopped = true;
       this.#deps.fatal(asError(cause), { role: this.#role.role, term: this.#role.term });
@@ -299,12 +302,15 @@ export class RaftNode {
         if (event.kind === 'snapshotReceived') this.#snapshots.settle(event.meta);
       }
       if (this.#events.length > 0) continue;
-      if (!this.#flushWanted) return;
+      if (!this.#flushDue()) return;
       this.#flushWanted = false;
-      if (this.#persister.busy) continue;
       this.#proposals.flush();
       this.#executeAll();
     }
+  }
+
+  #flushDue(): boolean {
+    return this.#flushWanted && !this.#persister.busy && !this.#stopped;
   }
 
   #executeAll(): void {

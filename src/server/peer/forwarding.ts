@@ -6,7 +6,7 @@
 // its frame was never handed to a socket, else `lost` (docs/architecture.md §Consensus, outcomes).
 
 import { Buffer } from 'node:buffer';
-import type { ForwardHandler, ForwardResult } from '../../engine/operations/index.ts';
+import type { ForwardHandler, ForwardResult } from '../../engine/index.ts';
 import type { Cancel, Clock, NodeId } from '../../raft/index.ts';
 import { PeerError } from './errors.ts';
 import { FRAME, makeFrame } from './frames.ts';

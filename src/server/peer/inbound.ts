@@ -8,7 +8,7 @@
 
 import type { Buffer } from 'node:buffer';
 import type { Socket } from 'node:net';
-import type { ForwardHandler } from '../../engine/operations/index.ts';
+import type { ForwardHandler } from '../../engine/index.ts';
 import {
   type Cancel,
   type Clock,

@@ -13,11 +13,7 @@
 
 import type { Buffer } from 'node:buffer';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import type {
-  ForwardHandler,
-  ForwardResult,
-  ForwardTransport,
-} from '../../engine/operations/index.ts';
+import type { ForwardHandler, ForwardResult, ForwardTransport } from '../../engine/index.ts';
 import type {
   Clock,
   Message,

@@ -7,7 +7,7 @@
 // answers a report with a message to the same dead peer does not loop.
 
 import type { Buffer } from 'node:buffer';
-import type { ForwardResult } from '../../engine/operations/index.ts';
+import type { ForwardResult } from '../../engine/index.ts';
 import {
   type BootId,
   type Clock,
