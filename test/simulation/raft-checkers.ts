@@ -32,10 +32,11 @@ export class RaftCheckers {
   /** (index, term) → what the entry says and the term before it: I2 by induction. */
   readonly #entries = new Map<string, { hash: number; previousTerm: number }>();
   readonly #committed: (Recorded | undefined)[] = [];
+  /** Term of the leader that committed each index first. */
+  readonly #committedIn: number[] = [];
   readonly #applied: (Recorded | undefined)[] = [];
   readonly #stateHashes: number[] = [];
   readonly #memory = new Map<number, NodeMemory>();
-  /** Terms begun by a transfer: the old leader gave its lease up knowingly. */
   #highestCommitted = 0;
   elections = 0;
 
@@ -94,8 +95,12 @@ export class RaftCheckers {
       () => `term ${term} has two leaders, n${known} and n${host.nodeId}`,
     );
     this.#leaders.set(term, host.nodeId);
-    // I3. The last committed entry stands for all: I2 covers the prefix.
-    const index = this.#highestCommitted;
+    // I3: what an earlier term committed. The last such entry stands for all, I2 covers the prefix.
+    // (A candidate may win an old term late, when a newer one has already committed more.)
+    let index = this.#highestCommitted;
+    while (index > 0 && (this.#committedIn[index] ?? 0) >= term) {
+      index--;
+    }
     const committed = this.#committed[index];
     if (committed !== undefined && index > host.base.index) {
       this.#require(
@@ -122,7 +127,9 @@ export class RaftCheckers {
       }
       const status = other.core.status(other.now);
       this.#require(
-        status.role !== 'leader' || status.leaseUntilMs <= other.now.monotonicMs,
+        status.role !== 'leader' ||
+          status.term > term ||
+          status.leaseUntilMs <= other.now.monotonicMs,
         'LEASE',
         () =>
           `n${host.nodeId} leads term ${term} while n${other.nodeId} (term ${status.term}) holds a lease for ${(status.leaseUntilMs - other.now.monotonicMs).toFixed(1)} ms more`,
@@ -187,6 +194,7 @@ export class RaftCheckers {
       const entry = host.log[i - host.base.index - 1];
       if (entry !== undefined) {
         this.#record(this.#committed, entry, 'I4', `n${host.nodeId} commits`);
+        this.#committedIn[i] ??= status?.term ?? entry.term;
       }
     }
     memory.commitIndex = index;
@@ -294,7 +302,7 @@ export class RaftCheckers {
         return;
       case 'preVoteResponse':
         this.#require(
-          !message.granted || !host.disk.recovering,
+          !message.granted || host.core?.status(host.now).recovering === false,
           'I9',
           () => `n${host.nodeId} grants a pre-vote while recovering`,
         );

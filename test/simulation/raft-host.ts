@@ -203,8 +203,10 @@ export class RaftHost {
   }
 
   flush(): void {
-    // Never past the node's own durable log (docs/architecture.md §Storage).
-    if (this.machine.appliedIndex <= this.disk.lastIndex) {
+    // Never past the node's own durable log (docs/architecture.md §Storage), which may still hold
+    // other entries at these indexes while their truncation is under way.
+    const { appliedIndex, appliedTerm } = this.machine;
+    if (this.disk.termAt(appliedIndex) === appliedTerm) {
       this.disk.flushed = this.machine;
     }
   }

@@ -144,12 +144,17 @@ export class SimNetwork {
       if (this.#random.chance(this.#options.lateProbability)) {
         const copies = this.#random.chance(0.3) ? 2 : 1;
         for (let i = 0; i < copies; i++) {
-          this.#time.after(this.#random.exponential(this.#options.latencyMeanMs * 5), () =>
-            target.process.enter(life, deliver),
-          );
+          this.#time.after(this.#lateMs(), () => target.process.enter(life, deliver));
         }
       }
     });
+  }
+
+  /** How late data of a broken connection is read: mostly at once, sometimes terms later. */
+  #lateMs(): number {
+    return this.#random.chance(0.3)
+      ? this.#random.between(100, 4_000)
+      : this.#random.exponential(this.#options.latencyMeanMs * 5);
   }
 
   latencyMs(): number {
