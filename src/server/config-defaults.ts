@@ -1,6 +1,6 @@
 // The defaults that travel with each command, so that every node applies the same (P3).
 
-import type { TransactionDefaults } from '../engine/machine/index.ts';
+import type { TransactionDefaults } from '../engine/index.ts';
 import type { Config } from './config.ts';
 
 export function transactionDefaults(config: Config): TransactionDefaults {

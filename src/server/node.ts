@@ -5,7 +5,7 @@
 // over, requests in flight ended, then everything closed.
 
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Coordinator } from '../engine/operations/index.ts';
+import type { Coordinator } from '../engine/index.ts';
 import type { Fatal, NodeLog } from '../raft/index.ts';
 import { type ApiServer, createApiServer } from './api/index.ts';
 import type { Config } from './config.ts';

@@ -1,7 +1,7 @@
 // The replica of a node, as the server needs it: the seam between the composition of the server
 // (node.ts) and that of the engine.
 
-import type { Coordinator } from '../engine/operations/index.ts';
+import type { Coordinator } from '../engine/index.ts';
 import type { Fatal, NodeLog } from '../raft/index.ts';
 import type { FormatIdentity } from './command-line.ts';
 import type { Config } from './config.ts';

@@ -4,7 +4,7 @@
 // Owns: the shapes. The composition root (node.ts) fills them from the replica's parts.
 // Invariant: every accessor answers from memory, at once; `undefined` = that part is not open yet.
 
-import type { TargetStatus } from '../engine/participants/index.ts';
+import type { TargetStatus } from '../engine/index.ts';
 import type { RaftStatus, RecoveringInfo } from '../raft/index.ts';
 
 export type StartupPhase = 'opening' | 'auditingLog' | 'openingState' | 'joining' | 'running';

@@ -3,13 +3,13 @@
 // Business results (200, 409, 425) come only from what the log says of a transaction; a condition of
 // the cluster is 503 or 504 without the reserved words (P7; dtm reference §1.2, §5.4).
 
-import type { OperationResult } from '../../engine/machine/index.ts';
 import type {
   OperationOutcome,
+  OperationResult,
   ReadOutcome,
   RefusalCode,
   WaitOutcome,
-} from '../../engine/operations/index.ts';
+} from '../../engine/index.ts';
 import { ERROR_CODES, type ErrorCode } from './errors.ts';
 import { jsonText, jsonTextWithoutReservedWords } from './json-text.ts';
 

@@ -6,7 +6,7 @@
 
 import type { AddressInfo, Socket } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import type { Coordinator } from '../../engine/operations/index.ts';
+import type { Coordinator } from '../../engine/index.ts';
 import type { NodeLog } from '../../raft/index.ts';
 import type { Health } from '../health.ts';
 import type { Metrics } from '../metrics.ts';

@@ -1,6 +1,6 @@
 // The door of the HTTP API.
 
-import type { Coordinator } from '../../engine/operations/index.ts';
+import type { Coordinator } from '../../engine/index.ts';
 import type { NodeLog } from '../../raft/index.ts';
 import type { Config } from '../config.ts';
 import { transactionDefaults } from '../config-defaults.ts';

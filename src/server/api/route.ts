@@ -1,7 +1,7 @@
 // What a route is, to the server that carries it: a name, a lane, and a function from a request to an
 // answer. Nothing of the framework.
 
-import type { Coordinator } from '../../engine/operations/index.ts';
+import type { Coordinator } from '../../engine/index.ts';
 import type { Lane } from './admission.ts';
 import type { Answer } from './answer.ts';
 import type { Parameters } from './parameters.ts';

@@ -2,8 +2,7 @@
 //
 // Source: the dtm protocol reference, §1.4.
 
-import type { TransactionStatus, TransactionType } from '../../engine/machine/index.ts';
-import type { ListFilter } from '../../engine/operations/index.ts';
+import type { ListFilter, TransactionStatus, TransactionType } from '../../engine/index.ts';
 import { type Answer, operationAnswer, readAnswer, valueAnswer } from './answer.ts';
 import { InvalidRequestError } from './errors.ts';
 import type { Parameters } from './parameters.ts';

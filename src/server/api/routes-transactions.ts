@@ -3,7 +3,7 @@
 //
 // Source: the dtm protocol reference, §1.4, §5.4.
 
-import type { TransactionDefaults } from '../../engine/machine/index.ts';
+import type { TransactionDefaults } from '../../engine/index.ts';
 import { type Answer, operationAnswer, valueAnswer, waitAnswer } from './answer.ts';
 import { newGid } from './gid.ts';
 import { type ApiRequest, type Route, route, standaloneRoute } from './route.ts';

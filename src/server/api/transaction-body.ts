@@ -9,7 +9,7 @@ import type {
   TransactionInput,
   TransactionOptions,
   TransactionType,
-} from '../../engine/machine/index.ts';
+} from '../../engine/index.ts';
 import { InvalidRequestError } from './errors.ts';
 import {
   BodyReader,
@@ -52,6 +52,8 @@ const TYPES: ReadonlySet<string> = new Set(['saga', 'tcc', 'xa', 'msg', 'workflo
 const PROTOCOLS: ReadonlySet<string> = new Set(['http', 'grpc', 'json-rpc']);
 const TEN_YEARS_S = 315_360_000;
 const RETRIES_MAX = 1_000_000;
+/** Sagas name the same few URLs again and again; those that passed are remembered. */
+const KNOWN_URLS_MAX = 1_024;
 
 export interface BodyLimits extends JsonLimits {
   readonly stepsMax: number;
@@ -85,6 +87,7 @@ function nonEmpty(text: string): string | undefined {
 export class TransactionBodyReader {
   readonly #reader: BodyReader<Name>;
   readonly #limits: BodyLimits;
+  readonly #knownUrls = new Set<string>();
 
   constructor(limits: BodyLimits) {
     this.#reader = new BodyReader(NAMES, limits);
@@ -144,8 +147,8 @@ export class TransactionBodyReader {
       const texts = item === null ? new Map<string, string>() : textsOf(item, field);
       const action = texts.get('action') ?? '';
       const compensate = texts.get('compensate') ?? '';
-      checkBranchUrl(action, protocol, `${field}.action`);
-      checkBranchUrl(compensate, protocol, `${field}.compensate`);
+      this.#checkUrl(action, protocol, `${field}.action`);
+      this.#checkUrl(compensate, protocol, `${field}.compensate`);
       steps.push({ action, compensate });
       // The legacy form: behind whatever `payloads` holds (reference §1.3, §11.33).
       const data = texts.get('data') ?? '';
@@ -158,6 +161,15 @@ export class TransactionBodyReader {
     }
     // dtm never looks at payloads beyond the steps.
     return { steps, payloads: payloads.slice(0, steps.length) };
+  }
+
+  #checkUrl(url: string, protocol: Protocol | undefined, field: string): void {
+    const plain = protocol !== 'json-rpc';
+    if (plain && this.#knownUrls.has(url)) return;
+    checkBranchUrl(url, protocol, field);
+    if (!plain) return;
+    if (this.#knownUrls.size >= KNOWN_URLS_MAX) this.#knownUrls.clear();
+    this.#knownUrls.add(url);
   }
 
   #checkSize(input: TransactionInput): void {

@@ -3,11 +3,13 @@
 // `id`, `create_time`, `update_time` and `concurrent` are always there; everything else only when it
 // is not empty, never null: C# clients fail on null (dtm reference §1.5, §11.26–28, §11.40).
 
-import type { BranchDefinition, BranchProgress, Transaction } from '../../engine/machine/index.ts';
+import type { Transaction } from '../../engine/index.ts';
 import { jsonText } from './json-text.ts';
 import type { TimeFormat } from './time-text.ts';
 
 type View = Record<string, unknown>;
+type BranchDefinition = Transaction['definition']['branches'][number];
+type BranchProgress = Transaction['state']['branches'][number];
 const INT32_MAX = 2_147_483_647;
 
 function putText(view: View, key: string, text: string): void {

@@ -1,12 +1,12 @@
 // What a gid, a URL and the headers of a transaction may be. What can never be carried out is refused
 // here, before anything is recorded (defects 12.13, 12.33).
 
-import type { Protocol } from '../../engine/machine/index.ts';
+import type { Protocol } from '../../engine/index.ts';
 import { InvalidRequestError } from './errors.ts';
 import { shownValue } from './json-body.ts';
 
-/** dtm has no bound of its own; its SQL stores have 128 characters. */
-export const GID_BYTES_MAX = 256;
+/** dtm has no bound of its own; its SQL stores have 128 characters. The engine could hold more. */
+const GID_BYTES_MAX = 256;
 const URL_LENGTH_MAX = 4_096;
 const HEADERS_MAX = 64;
 const HEADER_BYTES_MAX = 8_192;
