@@ -47,7 +47,7 @@ const HEADER_BYTES = 64;
 const RECORD_FORMAT = 1;
 export const RECORD_HEADER_BYTES = 40;
 const RECORD_ALIGNMENT = 8;
-const ARENA_BYTES_MIN = 64 * 1024;
+const ARENA_BYTES_MIN = 4 * 1024;
 
 /** Where a batch lies; part of what its header checksum covers. */
 export interface BatchPlace {

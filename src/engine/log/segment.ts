@@ -80,7 +80,8 @@ export class SectorReader {
   async read(offset: number, length: number): Promise<Uint8Array> {
     const end = offset + length;
     if (offset < this.#chunkOffset || end > this.#chunkOffset + this.#chunk.length) {
-      await this.#load(offset, Math.max(length, CHUNK_BYTES));
+      const ahead = Math.min(CHUNK_BYTES, this.sizeBytes - offset);
+      await this.#load(offset, Math.max(length, ahead));
     }
     const at = offset - this.#chunkOffset;
     return this.#chunk.subarray(at, at + length);
