@@ -4,7 +4,7 @@
 // values give equal bytes on every node (P3). Bytes that this version cannot read stop the node:
 // guessing would let replicas differ.
 
-import { Packr } from 'msgpackr';
+import { Packr, RESET_BUFFER_MODE } from 'msgpackr';
 
 const packr = new Packr({
   useRecords: false,
@@ -25,10 +25,29 @@ export class FormatError extends Error {
   }
 }
 
-/** `fields` in a buffer of their own, so that a small value never retains a large shared one. */
+// Small values are cut from shared blocks: an allocation of its own costs a value more than its
+// encoding. A block lives as long as one of its values, and values of one time die together, when
+// they are flushed. Larger values, and the packer's own buffer, are never shared.
+const BLOCK_BYTES = 16_384;
+const SHARED_BYTES_MAX = 1024;
+let block = new Uint8Array(BLOCK_BYTES);
+let blockUsed = 0;
+
+/** `length` zeroed bytes that nothing else uses. */
+export function allocateBytes(length: number): Uint8Array {
+  if (length > SHARED_BYTES_MAX) return new Uint8Array(length);
+  if (blockUsed + length > BLOCK_BYTES) {
+    block = new Uint8Array(BLOCK_BYTES);
+    blockUsed = 0;
+  }
+  const bytes = block.subarray(blockUsed, blockUsed + length);
+  blockUsed += length;
+  return bytes;
+}
+
 export function packVersioned(version: number, fields: readonly unknown[]): Uint8Array {
-  const packed = packr.pack(fields);
-  const bytes = new Uint8Array(packed.length + 1);
+  const packed = packr.pack(fields, RESET_BUFFER_MODE);
+  const bytes = allocateBytes(packed.length + 1);
   bytes[0] = version;
   bytes.set(packed, 1);
   return bytes;

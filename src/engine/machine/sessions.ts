@@ -12,7 +12,7 @@
 // Results stand 16 sequences to a key: one key for all would rewrite every open result with each
 // operation, one key each would cost a put and a tombstone per operation.
 
-import { packVersioned, unpackVersioned } from './format.ts';
+import { allocateBytes, packVersioned, unpackVersioned } from './format.ts';
 import { sessionKey, sessionResultsKey } from './keyspace.ts';
 import { decodeResult, encodeResult } from './result-codec.ts';
 import type { Key, MutableState, OperationId, OperationResult } from './types.ts';
@@ -20,6 +20,7 @@ import type { Key, MutableState, OperationId, OperationResult } from './types.ts
 const SESSION_VERSION = 1;
 const CHUNK_SEQS = 16;
 const CHUNK_VERSION = 1;
+const NO_RESULTS = new Uint8Array([CHUNK_VERSION]);
 /** Position in the chunk, then the length of the result in two bytes. */
 const RESULT_HEADER_BYTES = 3;
 /** A sender never has more sequences open than this; one that does is refused (P8). */
@@ -89,7 +90,7 @@ export class Sessions {
     if (session === undefined) throw new Error(`node ${nodeId} has no session`);
     const chunk = this.#chunk(nodeId, incarnation, seq);
     const encoded = encodeResult(result);
-    const bytes = new Uint8Array(chunk.length + RESULT_HEADER_BYTES + encoded.length);
+    const bytes = allocateBytes(chunk.length + RESULT_HEADER_BYTES + encoded.length);
     bytes.set(chunk);
     bytes[0] = CHUNK_VERSION;
     bytes[chunk.length] = seq % CHUNK_SEQS;
@@ -134,7 +135,7 @@ export class Sessions {
 
   #chunk(nodeId: number, incarnation: number, seq: number): Uint8Array {
     const key = chunkKey(nodeId, incarnation, seq);
-    return this.#chunks.get(key) ?? this.#state.get(key) ?? new Uint8Array([CHUNK_VERSION]);
+    return this.#chunks.get(key) ?? this.#state.get(key) ?? NO_RESULTS;
   }
 
   /** Deletes the chunks whose sequences are all below `belowSeq`. */

@@ -31,6 +31,7 @@ export function validateSaga(input: TransactionInput): OperationResult | undefin
       }
     }
   }
+  if (parsed.orders.size === 0) return undefined;
   const stuck = firstStuckStep(predecessorsOf({ ...parsed, stepCount }));
   return stuck === undefined
     ? undefined

@@ -118,12 +118,10 @@ describe('submit', () => {
   test('a submit that makes what was prepared impossible is refused and changes nothing', () => {
     const replica = new Replica();
     replica.prepare(sagaInput('s1', 2));
-    const before = replica.state.dump();
+    const before = replica.get('s1');
     const customData = '{"orders":{"7":[0]}}';
     expect(replica.submit(bareInput('s1', { customData })).kind).toBe('error');
-    expect(replica.get('s1').state.status).toBe('prepared');
-    expect(replica.get('s1')).toEqual(replica.get('s1'));
-    expect(before).toContain('s1');
+    expect(replica.get('s1')).toEqual(before);
   });
 
   test('defect 12.1: a second submit of a submitted saga keeps its rows', () => {
@@ -132,6 +130,14 @@ describe('submit', () => {
     replica.advance('s1', 'submitted', [result(1, 'success')]);
     expect(message(replica.submit(sagaInput('s1', 2)))).toBe('success');
     expect(replica.rows('s1')).toBe('prepared succeed prepared prepared');
+  });
+
+  test('bug switch resubmitReruns: a second submit forgets what its rows have done', () => {
+    const replica = new Replica(new Set(['resubmitReruns']));
+    replica.submit(sagaInput('s1', 2));
+    replica.advance('s1', 'submitted', [result(1, 'success')]);
+    replica.submit(sagaInput('s1', 2));
+    expect(replica.rows('s1')).toBe('prepared prepared prepared prepared');
   });
 
   test('a second submit brings planned attempts forward, as dtm starts processing again', () => {
@@ -180,7 +186,7 @@ describe('submit', () => {
     { queryPrepared: 'http://q' },
     { protocol: 'grpc' as const },
     { payloads: [bytes('{"n":1}')] },
-    { payloads: [bytes('{"n":0}'), bytes('x')].slice(0, 0).concat(bytes('')) },
+    { payloads: [bytes('')] },
   ])('defect 12.41: a given field that differs is a contradiction: %j', (more) => {
     const replica = new Replica();
     succeeded(replica, 's1');
