@@ -29,6 +29,8 @@ export interface SchedulerConfig {
   readonly leasePollMs: number;
   /** A call that its target's queue or circuit refused is tried again no sooner than this. */
   readonly refusedCallDelayMsMin: number;
+  /** Such calls are paced, so that many of them cost no more than this many looks per second. */
+  readonly refusedCallsPerSecondMax: number;
   /** Results forwarded by former leaders that wait for their transaction to be loaded. */
   readonly forwardedResultsMax: number;
   readonly purgeIntervalMs: number;
@@ -51,6 +53,7 @@ export const DEFAULT_SCHEDULER_CONFIG: SchedulerConfig = {
   proposeRetryMs: 10,
   leasePollMs: 10,
   refusedCallDelayMsMin: 20,
+  refusedCallsPerSecondMax: 4000,
   forwardedResultsMax: 10_000,
   purgeIntervalMs: 10_000,
   purgeBatchMax: 500,

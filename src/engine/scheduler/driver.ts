@@ -32,7 +32,8 @@ export interface DriverEvents {
   busy(run: Run, lookMs: number | undefined): void;
   /** Nothing is under way: it may leave memory until `lookMs` or a command. */
   resting(run: Run, lookMs: number | undefined): void;
-  /** Whether memory has no room for further transactions whose calls were refused unsent. */
+  /** Transactions in memory that wait for a time, and whether there is no room for more. */
+  waitingCount(): number;
   isCrowded(): boolean;
 }
 
@@ -377,7 +378,9 @@ export class Driver {
         this.#ended(run, pattern, call, end, this.#generation);
         return;
       }
-      const leastMs = Math.max(outcome.retryAfterMs ?? 0, this.#config.refusedCallDelayMsMin);
+      const { refusedCallDelayMsMin, refusedCallsPerSecondMax } = this.#config;
+      const paceMs = (1000 * this.#events.waitingCount()) / refusedCallsPerSecondMax;
+      const leastMs = Math.max(outcome.retryAfterMs ?? 0, refusedCallDelayMsMin, paceMs);
       const delayMs = leastMs * (1 + this.#ports.random.next());
       run.deferred.set(call.row, this.#ports.logTimeNowMs() + delayMs);
     }

@@ -61,8 +61,13 @@ export class DueWindow {
     return this.#heap.size;
   }
 
-  get isFull(): boolean {
-    return this.#heap.size >= this.#config.dueEntriesMax;
+  /** As full as it is after a drop at the bound. */
+  get isCrowded(): boolean {
+    return this.#heap.size >= this.#keptAtBound;
+  }
+
+  get #keptAtBound(): number {
+    return Math.ceil(this.#config.dueEntriesMax * 0.9);
   }
 
   get horizonMs(): number {
@@ -126,7 +131,7 @@ export class DueWindow {
     if (this.#heap.size <= this.#config.dueEntriesMax) {
       return;
     }
-    const dropped = this.#heap.keepEarliest(Math.ceil(this.#config.dueEntriesMax * 0.9));
+    const dropped = this.#heap.keepEarliest(this.#keptAtBound);
     let lowestMs = this.#horizonMs;
     let firstAtMs = Number.POSITIVE_INFINITY;
     const kept: HeapEntry[] = [];

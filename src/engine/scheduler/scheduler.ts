@@ -76,7 +76,8 @@ export class Scheduler {
     this.#driver = new Driver(ports, config, bugs, {
       busy: (run, lookMs) => this.#busy(run, lookMs),
       resting: (run, lookMs) => this.#resting(run, lookMs),
-      isCrowded: () => this.#window.isFull,
+      waitingCount: () => this.#window.size,
+      isCrowded: () => this.#window.isCrowded,
     });
     this.#window = new DueWindow(
       {
