@@ -9,8 +9,6 @@ export type RaftNodeErrorCode =
   | 'overloaded'
   /** Another snapshot is being received or installed. */
   | 'snapshotBusy'
-  /** The snapshot holds nothing that this node lacks. */
-  | 'snapshotStale'
   | 'commandTooLarge';
 
 export class RaftNodeError extends Error {

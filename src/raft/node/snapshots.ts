@@ -112,7 +112,9 @@ export class Snapshots {
       throw new RaftNodeError('snapshotBusy', 'another snapshot is being received or installed');
     }
     if (meta.index <= applier.appliedIndex) {
-      throw new RaftNodeError('snapshotStale', `index ${meta.index} is already applied here`);
+      // Nothing in it is news: the core acknowledges what is here, so that the sender goes on.
+      dispatch({ kind: 'snapshotReceived', from, meta });
+      return;
     }
     this.#receiving = true;
     try {

@@ -134,6 +134,8 @@ class SnapshotSender {
     let sequence = 0;
     for await (const chunk of this.#source.chunks()) {
       this.#check();
+      // The receiver may have all of it already.
+      if (this.#progress.done) return;
       const header = Buffer.allocUnsafe(CHUNK_HEADER_BYTES);
       header.writeUInt32BE(sequence++, 0);
       header.writeUInt32BE(crc32(chunk), 4);
@@ -147,6 +149,7 @@ class SnapshotSender {
       while (link.queuedBytes > bufferBytesMax) {
         await this.#progress.wait();
         this.#check();
+        if (this.#progress.done) return;
       }
     }
     const end = Buffer.alloc(END_BYTES);

@@ -128,6 +128,19 @@ describe('a Raft node', () => {
     await replicated(cluster, [...commands, 'after']);
   });
 
+  it('takes no snapshot of what it has applied, and lets the sender go on', async () => {
+    const cluster = new MemoryCluster(IDS);
+    const leader = await cluster.elect();
+    await cluster.propose('a');
+    await replicated(cluster, ['a']);
+    const [follower] = others(cluster, leader) as [MemoryNode];
+    const source = await leader.machine.snapshot();
+    await cluster.network.transport(leader.nodeId).sendSnapshot(follower.nodeId, source);
+    await cluster.propose('b');
+    await replicated(cluster, ['a', 'b']);
+    expect(follower.log.base.index).toBe(0);
+  });
+
   it('serves reads that see everything committed before, on any node', async () => {
     const cluster = new MemoryCluster(IDS);
     const leader = await cluster.elect();

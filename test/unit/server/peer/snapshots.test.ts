@@ -120,6 +120,23 @@ describe('a snapshot stream', () => {
     expect(produced).toBe(400);
   });
 
+  it('ends early when the receiver needs nothing of it', async () => {
+    const { a, b } = await pair({ snapshotBufferBytesMax: 100_000 });
+    b.takeSnapshot = () => Promise.resolve();
+    let produced = 0;
+    await a.network.sendSnapshot(2, {
+      meta: META,
+      chunks: async function* iterate() {
+        for (let i = 0; i < 10_000; i++) {
+          produced += 1;
+          yield new Uint8Array(100_000);
+        }
+      },
+      close: async () => undefined,
+    });
+    expect(produced).toBeLessThan(10_000);
+  });
+
   it('is rejected with the reason when the receiver refuses it', async () => {
     const { a, b } = await pair();
     b.takeSnapshot = () => Promise.reject(new Error('busy with another'));
