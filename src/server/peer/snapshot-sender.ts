@@ -23,7 +23,7 @@ const DRAIN_BYTES = 64 * 1024;
 class Progress {
   #wake: (() => void) | undefined;
   #error: PeerError | undefined;
-  done = false;
+  #done = false;
 
   signal(): void {
     this.#wake?.();
@@ -31,14 +31,18 @@ class Progress {
   }
 
   fail(error: PeerError): void {
-    if (this.done) return;
+    if (this.#done) return;
     this.#error ??= error;
     this.signal();
   }
 
   finish(): void {
-    this.done = true;
+    this.#done = true;
     this.signal();
+  }
+
+  isDone(): boolean {
+    return this.#done;
   }
 
   get error(): PeerError | undefined {
@@ -87,13 +91,13 @@ class SnapshotSender {
     const cancelWatch = this.#watchStall(this.#deps.clock);
     try {
       await this.#write(link);
-      while (!this.#progress.done) {
+      while (!this.#progress.isDone()) {
         this.#check();
         await this.#progress.wait();
       }
     } finally {
       cancelWatch();
-      if (this.#progress.done) link.finish();
+      if (this.#progress.isDone()) link.finish();
       else link.close();
     }
   }
@@ -135,7 +139,7 @@ class SnapshotSender {
     for await (const chunk of this.#source.chunks()) {
       this.#check();
       // The receiver may have all of it already.
-      if (this.#progress.done) return;
+      if (this.#progress.isDone()) return;
       const header = Buffer.allocUnsafe(CHUNK_HEADER_BYTES);
       header.writeUInt32BE(sequence++, 0);
       header.writeUInt32BE(crc32(chunk), 4);
@@ -149,7 +153,7 @@ class SnapshotSender {
       while (link.queuedBytes > bufferBytesMax) {
         await this.#progress.wait();
         this.#check();
-        if (this.#progress.done) return;
+        if (this.#progress.isDone()) return;
       }
     }
     const end = Buffer.alloc(END_BYTES);
