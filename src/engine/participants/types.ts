@@ -48,5 +48,6 @@ export interface TargetStatus {
   readonly inflight: number;
   readonly queued: number;
   readonly circuit: 'closed' | 'open' | 'halfOpen';
+  /** When an open circuit lets a probe through, in the local clock's monotonic time. */
   readonly retryAtMs: number | undefined;
 }

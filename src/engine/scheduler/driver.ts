@@ -97,6 +97,10 @@ export class Driver {
     if (!this.#leading) {
       return;
     }
+    if (run.isFinal && run.isAtRest) {
+      this.#events.resting(run, undefined);
+      return;
+    }
     const pattern = this.#ports.patterns[run.transaction.definition.type];
     if (pattern === undefined) {
       run.waitingFor = `a leader that knows the pattern ${run.transaction.definition.type}`;
@@ -276,11 +280,11 @@ export class Driver {
     }
     let lookMs: number | undefined;
     for (const row of rows) {
-      const deferredMs = run.deferred.get(row);
+      const deferredMs = run.deferred?.get(row);
       if (deferredMs !== undefined && deferredMs > nowMs) {
         lookMs = earliest(lookMs, deferredMs);
       } else {
-        run.deferred.delete(row);
+        run.deferred?.delete(row);
         this.#call(run, pattern, row, nowMs);
       }
     }
@@ -382,6 +386,7 @@ export class Driver {
       const paceMs = (1000 * this.#events.waitingCount()) / refusedCallsPerSecondMax;
       const leastMs = Math.max(outcome.retryAfterMs ?? 0, refusedCallDelayMsMin, paceMs);
       const delayMs = leastMs * (1 + this.#ports.random.next());
+      run.deferred ??= new Map();
       run.deferred.set(call.row, this.#ports.logTimeNowMs() + delayMs);
     }
     this.drive(run);

@@ -45,7 +45,7 @@ export function explainRun(run: Run, lease: boolean): Explanation {
     lease,
     inflight: [...run.inflight].sort((a, b) => a - b),
     held: [...run.held.keys()].sort((a, b) => a - b),
-    deferred: [...run.deferred].map(([row, untilMs]) => ({ row, untilMs })),
+    deferred: [...(run.deferred ?? [])].map(([row, untilMs]) => ({ row, untilMs })),
     proposing: run.outstanding !== undefined,
   };
 }

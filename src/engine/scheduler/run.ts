@@ -32,7 +32,7 @@ export class Run implements Knowledge {
   proposeNotBeforeMs = Number.NEGATIVE_INFINITY;
   refusedCount = 0;
   /** Rows whose call its target refused unsent, and when to try again. */
-  readonly deferred = new Map<number, number>();
+  deferred: Map<number, number> | undefined;
   /** Calls wait for the dispatch lease. */
   waitsForLease = false;
   /** What the pattern waits for, in its words. */
