@@ -112,10 +112,18 @@ export class LogState {
     this.hardState = newerHardState(this.hardState, hardState);
   }
 
+  /**
+   * Whether the log goes on behind the snapshot. One below the base is met when reading begins at a
+   * segment whose base was already above it: it was kept when it was installed, or that base is void.
+   */
+  keepsBehind(meta: SnapshotMeta): boolean {
+    return meta.index < this.base.index || this.termAt(meta.index) === meta.term;
+  }
+
   install(installed: Installed): void {
     const { meta } = installed;
-    if (this.termAt(meta.index) === meta.term) {
-      this.compactTo(meta);
+    if (this.keepsBehind(meta)) {
+      if (meta.index >= this.base.index) this.compactTo(meta);
     } else {
       this.entries.truncateFrom(0);
       this.#termRuns = [];

@@ -41,7 +41,7 @@ export function voidBases(segments: readonly Segment[], record: LogRecord, state
   let from: number;
   if (record.kind === 'truncate') from = record.from;
   else if (record.kind !== 'installed') return;
-  else if (state.termAt(record.meta.index) === record.meta.term) return;
+  else if (state.keepsBehind(record.meta)) return;
   else from = record.meta.index + 1;
   for (const segment of segments) if (segment.base.index >= from) segment.baseIsLive = false;
 }

@@ -150,7 +150,7 @@ export class Replayer {
 
   /** Payloads of a log that the snapshot replaces are void. */
   #beforeInstall({ meta }: Installed): void {
-    if (this.state.termAt(meta.index) !== meta.term) this.#tail.clear();
+    if (!this.state.keepsBehind(meta)) this.#tail.clear();
   }
 
   /** Applies batches until `limit`, or until there is none. */

@@ -170,6 +170,10 @@ export class SegmentedLog implements LogStorage {
 
   installed(meta: SnapshotMeta, generation: number): Promise<void> {
     return this.#job(async () => {
+      const { base } = this.#parts.writer.state;
+      if (meta.index < base.index) {
+        throw new LogError('LOG_INVARIANT', `snapshot at ${meta.index} below base ${base.index}`);
+      }
       await this.#write([{ kind: 'installed', meta, generation }]);
       await this.#parts.slots.write({ generation });
     });
