@@ -181,7 +181,6 @@ export const SCHEMA = {
     runningMax: count(10_000, 1, 1_000_000, 'Transactions driven at once.'),
     dueEntriesMax: count(50_000, 100, 10_000_000, 'Due times held in memory.'),
     dueHorizonMs: ms(60_000, 1_000, HOUR_MS, 'How far ahead due times are held in memory.'),
-    heldResultMsMax: ms(20, 0, 1_000, 'Longest time that a result waits to share a command.'),
     rampUpMs: ms(5_000, 0, HOUR_MS, 'Time over which a new leader reaches full speed.'),
   },
   participants: {

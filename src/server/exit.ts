@@ -18,6 +18,12 @@ const NO_SPACE: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT']);
 const BY_CODE: ReadonlyMap<unknown, ExitCode> = new Map<unknown, ExitCode>([
   ['DATA_REFUSED', EXIT.dataRefused],
   ['NOT_FORMATTED', EXIT.dataRefused],
+  ['ALREADY_FORMATTED', EXIT.dataRefused],
+  ['IDENTITY_LOST', EXIT.dataRefused],
+  ['IDENTITY_MISMATCH', EXIT.dataRefused],
+  ['UNKNOWN_FORMAT', EXIT.dataRefused],
+  ['STATE_FORMAT_UNKNOWN', EXIT.dataRefused],
+  ['STATE_NO_SPACE', EXIT.temporary],
   ['REBUILD', EXIT.temporary],
 ]);
 

@@ -37,12 +37,8 @@ const RAFT: readonly Figure<RaftStatus>[] = [
 const LOG: readonly Figure<LogStatus>[] = [
   figure('log_segments', 'Segment files.', (log) => log.segments),
   figure('log_bytes', 'Bytes of segment files.', (log) => log.bytes),
-  figure('log_free_bytes', 'Free bytes of the file system.', (log) => log.freeBytes),
+  figure('log_segments_ahead', 'Segments filled ahead.', (log) => log.segmentsAhead),
   figure('log_admission_open', '0: no space, no new work.', (log) => +log.admissionOpen),
-];
-const LOG_TOTALS: readonly Figure<LogStatus>[] = [
-  figure('log_written_bytes_total', 'Bytes written.', (log) => log.writtenBytesTotal),
-  figure('log_batches_total', 'Batches written.', (log) => log.batchesTotal),
 ];
 const STORE: readonly Figure<StoreStatus>[] = [
   figure('store_applied_index', 'Index the state has reached.', (store) => store.appliedIndex),
@@ -52,31 +48,18 @@ const STORE: readonly Figure<StoreStatus>[] = [
 ];
 const STORE_TOTALS: readonly Figure<StoreStatus>[] = [
   figure('store_flushes_total', 'Flushes.', (store) => store.flushesTotal),
-  figure('store_scrubbed_values_total', 'Values checked.', (store) => store.scrubbedValuesTotal),
+  figure('store_flushed_bytes_total', 'Bytes flushed.', (store) => store.flushedBytesTotal),
+  figure('store_disk_reads_total', 'Keys read to apply.', (store) => store.diskReadsTotal),
+  figure('store_scrub_passes_total', 'Passes of the scrub.', (store) => store.scrubPassesTotal),
   figure('store_damaged_values_total', 'Damaged values.', (store) => store.damagedValuesTotal),
 ];
 const SCHEDULER: readonly Figure<SchedulerStatus>[] = [
   figure('scheduler_running', 'Transactions being driven.', (scheduler) => scheduler.running),
   figure('scheduler_due', 'Due times in memory.', (scheduler) => scheduler.due),
   figure('scheduler_calls_inflight', 'Calls in flight.', (scheduler) => scheduler.callsInflight),
-  figure(
-    'scheduler_held_results',
-    'Results not proposed yet.',
-    (scheduler) => scheduler.heldResults,
-  ),
-  figure(
-    'scheduler_lag_seconds',
-    'Lateness of the oldest.',
-    (scheduler) => scheduler.lagMs / 1_000,
-  ),
-];
-const SCHEDULER_TOTALS: readonly Figure<SchedulerStatus>[] = [
-  figure(
-    'scheduler_takeovers_total',
-    'Leaderships begun.',
-    (scheduler) => scheduler.takeoversTotal,
-  ),
-  figure('scheduler_purged_total', 'Transactions forgotten.', (scheduler) => scheduler.purgedTotal),
+  figure('scheduler_lease_waiting', 'Waiting for the lease.', (status) => status.leaseWaiting),
+  figure('scheduler_resuming', 'Not resumed yet.', (status) => status.resuming),
+  figure('scheduler_payload_bytes', 'Payloads in memory.', (status) => status.payloadBytes),
 ];
 const OPERATIONS: readonly Figure<OperationsStatus>[] = [
   figure('api_open_operations', 'Operations under way.', (status) => status.operations),
@@ -86,13 +69,8 @@ const OPERATIONS: readonly Figure<OperationsStatus>[] = [
 const PEER: readonly Figure<PeerLinkStatus>[] = [
   figure('peer_connected', '1 while connected.', (peer) => +peer.connected),
   figure('peer_queued_bytes', 'Bytes that wait to be sent.', (peer) => peer.queuedBytes),
+  figure('peer_forwards_inflight', 'Requests without a reply.', (peer) => peer.forwardsInflight),
 ];
-const PEER_TOTALS: readonly Figure<PeerLinkStatus>[] = [
-  figure('peer_sent_bytes_total', 'Bytes sent.', (peer) => peer.sentBytesTotal),
-  figure('peer_received_bytes_total', 'Bytes received.', (peer) => peer.receivedBytesTotal),
-  figure('peer_dropped_messages_total', 'Messages not sent.', (peer) => peer.droppedMessagesTotal),
-];
-
 function figure<S>(name: string, help: string, read: (status: S) => number): Figure<S> {
   return { name: `assent_${name}`, help, read };
 }
@@ -145,18 +123,6 @@ function peerFigures(registry: Registry, source: NodeStatusSource): void {
       collect() {
         this.reset();
         for (const peer of source.peers()) this.set({ peer: peer.nodeId }, read(peer));
-      },
-    });
-  }
-  for (const { name, help, read } of PEER_TOTALS) {
-    new Counter({
-      name,
-      help,
-      labelNames: ['peer'],
-      registers: [registry],
-      collect() {
-        this.reset();
-        for (const peer of source.peers()) this.inc({ peer: peer.nodeId }, read(peer));
       },
     });
   }
@@ -214,11 +180,9 @@ function targetFigures(registry: Registry, source: NodeStatusSource): void {
 export function registerNodeMetrics(registry: Registry, source: NodeStatusSource): void {
   gauges(registry, RAFT, () => source.raft());
   gauges(registry, LOG, () => source.log());
-  counters(registry, LOG_TOTALS, () => source.log());
   gauges(registry, STORE, () => source.store());
   counters(registry, STORE_TOTALS, () => source.store());
   gauges(registry, SCHEDULER, () => source.scheduler());
-  counters(registry, SCHEDULER_TOTALS, () => source.scheduler());
   gauges(registry, OPERATIONS, () => source.operations());
   peerFigures(registry, source);
   raftPeers(registry, source);

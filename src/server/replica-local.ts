@@ -1,9 +1,157 @@
-// Builds the replica of this process out of the engine's parts.
+// The replica of this process: the engine's parts on real disks, sockets and clocks.
+//
+// Owns: which port is served by what, and the status that health, metrics and operators read.
 
-import type { ReplicaFactory } from './replica.ts';
+import {
+  allowAllEgress,
+  type Coordinator,
+  formatDirectory,
+  HttpCaller,
+  LevelKvOpener,
+  LocalReplica,
+  NodeFiles,
+  type ParticipantCaller,
+  ProtocolCaller,
+  type ReplicaSelf,
+} from '../engine/index.ts';
+import type { RaftObserver } from '../raft/index.ts';
+import type { FormatIdentity } from './command-line.ts';
+import type { Config } from './config.ts';
+import type { Metrics } from './metrics.ts';
+import { ObservedCaller } from './observed-caller.ts';
+import { PeerNetwork } from './peer/index.ts';
+import type { Replica, ReplicaFactory, ReplicaPorts } from './replica.ts';
+import { participantsConfig, replicaConfig } from './replica-config.ts';
+import { ReplicaStatus } from './replica-status.ts';
+import { systemClock, systemRandom, withFlushDelay } from './system-ports.ts';
 
-function notBuilt(): never {
-  throw new Error('this build has no engine');
+class ProcessReplica implements Replica {
+  readonly status: ReplicaStatus;
+  readonly #ports: ReplicaPorts;
+  readonly #caller: ParticipantCaller;
+  #network: PeerNetwork | undefined;
+  #replica: LocalReplica | undefined;
+
+  constructor(ports: ReplicaPorts) {
+    this.#ports = ports;
+    const http = new HttpCaller(
+      { clock: systemClock, random: systemRandom, egress: allowAllEgress },
+      participantsConfig(ports.config),
+    );
+    this.#caller = new ObservedCaller(new ProtocolCaller({ http }, systemClock), ports.metrics);
+    this.status = new ReplicaStatus(ports.config.node.id, systemClock, this.#caller);
+  }
+
+  async open(): Promise<Coordinator> {
+    const { config, log, fatal, metrics } = this.#ports;
+    const settings = replicaConfig(config);
+    this.status.phase('auditingLog');
+    const replica = await LocalReplica.open(
+      {
+        files: withFlushDelay(new NodeFiles(), config.log.injectedFlushDelayMs),
+        kvOpener: new LevelKvOpener(settings.store),
+        clock: systemClock,
+        random: systemRandom,
+        fatal,
+        logger: log,
+        connect: (self) => {
+          const network = this.#connect(self);
+          return { transport: network, forward: network };
+        },
+        caller: this.#caller,
+        raftObserver: observer(metrics),
+        onApplied: (entry) => {
+          for (const { after } of entry.changes) {
+            if (after === undefined) continue;
+            const { type, status, createTimeMs } = after.state;
+            metrics.transactionProcessed(type, status !== 'failed', entry.timeMs - createTimeMs);
+          }
+        },
+      },
+      settings,
+    );
+    this.#replica = replica;
+    const network = this.#network;
+    if (network === undefined) throw new Error('the replica opened without a network');
+    this.status.opened(replica, network);
+    await network.listen();
+    replica.start();
+    this.status.phase('running');
+    return replica.coordinator;
+  }
+
+  async handOverLeadership(timeoutMs: number): Promise<void> {
+    if (this.#replica === undefined) return;
+    await within(timeoutMs, this.#replica.handOverLeadership());
+  }
+
+  async stop(timeoutMs: number): Promise<void> {
+    await within(
+      timeoutMs,
+      (async () => {
+        await this.#replica?.stop();
+        await this.#caller.close();
+        await this.#network?.close();
+      })(),
+    );
+  }
+
+  #connect({ identity, bootId }: ReplicaSelf): PeerNetwork {
+    const { config, log } = this.#ports;
+    const births = new Map(identity.voters.map(({ nodeId, birthId }) => [nodeId, birthId]));
+    const network = new PeerNetwork({
+      self: {
+        nodeId: identity.nodeId,
+        birthId: identity.birthId,
+        clusterId: identity.clusterId,
+        bootId,
+      },
+      peers: config.cluster.peers
+        .filter(({ id }) => id !== identity.nodeId)
+        .map(({ id, host, port }) => {
+          const birthId = births.get(id);
+          return { nodeId: id, host, port, ...(birthId === undefined ? {} : { birthId }) };
+        }),
+      listen: { host: config.listen.peerHost, port: config.listen.peerPort },
+      clock: systemClock,
+      random: systemRandom,
+      logger: log,
+    });
+    this.#network = network;
+    return network;
+  }
 }
 
-export const localReplicas: ReplicaFactory = { create: notBuilt, format: notBuilt };
+function observer(metrics: Metrics): RaftObserver {
+  return {
+    persisted: ({ durationMs }) => metrics.logWritten(durationMs),
+    gathered: () => undefined,
+    committed: (durationMs) => metrics.committed(durationMs),
+    applied: (_entries, durationMs) => metrics.applied(durationMs),
+    timerLate: () => undefined,
+  };
+}
+
+async function within(timeoutMs: number, work: Promise<unknown>): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const cancel = systemClock.after(timeoutMs, resolve);
+    work.then(() => resolve(), reject).finally(cancel);
+  });
+}
+
+async function format(config: Config, { clusterId, voters }: FormatIdentity): Promise<void> {
+  const nodeId = config.node.id;
+  const self = voters.find((voter) => voter.nodeId === nodeId);
+  if (self === undefined) {
+    throw new Error(`--voters does not name this node, node.id ${nodeId}`);
+  }
+  const identity = { clusterId, nodeId, birthId: self.birthId, voters };
+  await formatDirectory(new NodeFiles(), config.node.dataDir, identity, {
+    segmentBytes: config.log.segmentBytes,
+  });
+}
+
+export const localReplicas: ReplicaFactory = {
+  create: (ports) => new ProcessReplica(ports),
+  format,
+};

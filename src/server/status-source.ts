@@ -17,13 +17,12 @@ export interface StartupStatus {
 
 export interface LogStatus {
   readonly segments: number;
+  /** Zero-filled segments waiting to be used. */
+  readonly segmentsAhead: number;
   readonly bytes: number;
-  readonly freeBytes: number;
   /** False: no space, new work is refused. */
   readonly admissionOpen: boolean;
   readonly recovering: RecoveringInfo | undefined;
-  readonly writtenBytesTotal: number;
-  readonly batchesTotal: number;
 }
 
 export interface StoreStatus {
@@ -33,7 +32,9 @@ export interface StoreStatus {
   readonly overlayBytes: number;
   readonly generation: number;
   readonly flushesTotal: number;
-  readonly scrubbedValuesTotal: number;
+  readonly flushedBytesTotal: number;
+  readonly diskReadsTotal: number;
+  readonly scrubPassesTotal: number;
   readonly damagedValuesTotal: number;
 }
 
@@ -43,21 +44,18 @@ export interface SchedulerStatus {
   /** Due times in memory. */
   readonly due: number;
   readonly callsInflight: number;
-  /** Results that wait to share a command. */
-  readonly heldResults: number;
-  /** How late the oldest due transaction is. */
-  readonly lagMs: number;
-  readonly takeoversTotal: number;
-  readonly purgedTotal: number;
+  /** Transactions whose calls wait for the dispatch lease. */
+  readonly leaseWaiting: number;
+  /** Transactions that a new leader has yet to resume. */
+  readonly resuming: number;
+  readonly payloadBytes: number;
 }
 
 export interface PeerLinkStatus {
   readonly nodeId: number;
   readonly connected: boolean;
-  readonly sentBytesTotal: number;
-  readonly receivedBytesTotal: number;
-  readonly droppedMessagesTotal: number;
   readonly queuedBytes: number;
+  readonly forwardsInflight: number;
 }
 
 export interface OperationsStatus {

@@ -24,8 +24,9 @@ import {
 } from '../../raft/index.ts';
 import type { Identity, SegmentedLog } from '../log/index.ts';
 import type { Command } from '../machine/index.ts';
-import { type AppliedEntry, encodeCommand, Machine } from '../machine/index.ts';
+import { type AppliedEntry, decodeCommand, encodeCommand, Machine } from '../machine/index.ts';
 import {
+  type Consensus,
   type CoordinatorConfig,
   type ForwardTransport,
   forwardLateResult,
@@ -33,7 +34,13 @@ import {
 } from '../operations/index.ts';
 import type { ParticipantCaller } from '../participants/index.ts';
 import { createPatterns } from '../patterns/index.ts';
-import { type ProposeOutcome, Scheduler, type SchedulerConfig } from '../scheduler/index.ts';
+import {
+  type ProposeOutcome,
+  Scheduler,
+  type SchedulerConfig,
+  StateTransactionSource,
+  type TransactionSource,
+} from '../scheduler/index.ts';
 import type { Store } from '../store/index.ts';
 import {
   openStorage,
@@ -137,14 +144,14 @@ export class LocalReplica {
       bugs: bugs as ReadonlySet<NodeBug>,
       coreBugs: bugs as CoreBugs,
     });
-    const queries = new StateQueries(() => store.reader);
-    this.scheduler = this.#makeScheduler(queries, forward, bugs);
+    const source = new StateTransactionSource(() => store.reader);
+    this.scheduler = this.#makeScheduler(source, forward, bugs);
     this.coordinator = new LocalCoordinator(
       { nodeId: identity.nodeId, incarnation: opened.bootId },
       {
-        consensus: this.raft,
+        consensus: this.#consensus(bugs),
         forward,
-        reads: queries,
+        reads: new StateQueries(() => store.reader, source),
         clock,
         logTimeNowMs: () => this.raft.logTimeNowMs(),
         onLateResult: (gid, result) => this.scheduler.acceptResult(gid, result),
@@ -209,13 +216,32 @@ export class LocalReplica {
     });
   }
 
-  #makeScheduler(queries: StateQueries, forward: ForwardTransport, bugs: ReplicaBugs): Scheduler {
+  /** The node as operations see it; only the bug `callBeforeCommit` listens to proposals. */
+  #consensus(bugs: ReplicaBugs): Consensus {
+    const { raft } = this;
+    if (!bugs.has('callBeforeCommit')) return raft;
+    return {
+      propose: (command, lane, done) => {
+        this.scheduler.onProposed(decodeCommand(command));
+        raft.propose(command, lane, done);
+      },
+      readIndex: (timeoutMs) => raft.readIndex(timeoutMs),
+      commitInterest: (peer, index) => raft.commitInterest(peer, index),
+      leadership: () => raft.leadership(),
+    };
+  }
+
+  #makeScheduler(
+    source: TransactionSource,
+    forward: ForwardTransport,
+    bugs: ReplicaBugs,
+  ): Scheduler {
     const { clock, random, caller, fatal } = this.#ports;
     return new Scheduler(
       {
         clock,
         random,
-        source: queries,
+        source,
         proposer: { propose: (command, done) => this.#propose(command, done) },
         caller,
         patterns: createPatterns(bugs),

@@ -87,7 +87,7 @@ class Harness {
   elect(term: number, leaderId: number | undefined): Promise<void> {
     this.leadershipNow = { term, leaderId, isLeader: leaderId === 1, recovering: false };
     this.log.leadershipChanged();
-    return new Promise((resolve) => setImmediate(resolve));
+    return this.clock.advance(0);
   }
 }
 
@@ -138,7 +138,7 @@ describe('operations', () => {
     await h.elect(2, 3);
     h.offered[1]?.answer({ accepted: false, reason: 'overloaded', term: 2, leaderId: 3 });
     expect(await settled(outcome)).toBeUndefined();
-    h.clock.advance(7100);
+    await h.clock.advance(7100);
     expect((await outcome).kind).toBe('unknown');
   });
 
@@ -149,7 +149,7 @@ describe('operations', () => {
     h.offered[1]?.answer('notSent');
     h.offered[0]?.answer(accepted(1));
     await h.elect(3, undefined);
-    h.clock.advance(7100);
+    await h.clock.advance(7100);
     expect((await outcome).kind).toBe('unknown');
   });
 
@@ -157,7 +157,7 @@ describe('operations', () => {
     const h = new Harness();
     await h.elect(2, undefined);
     const outcome = h.log.execute(ABORT, 7000);
-    h.clock.advance(5100);
+    await h.clock.advance(5100);
     expect(await outcome).toMatchObject({ kind: 'refused', code: 'NO_LEADER' });
   });
 

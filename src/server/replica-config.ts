@@ -1,0 +1,85 @@
+// From the settings of a node to those of its replica's parts.
+
+import {
+  DEFAULT_PARTICIPANTS_CONFIG,
+  DEFAULT_SCHEDULER_CONFIG,
+  DEFAULT_STORE_CONFIG,
+  type ReplicaConfig,
+} from '../engine/index.ts';
+import { raftNodeConfig } from '../raft/index.ts';
+import type { Config } from './config.ts';
+
+/** dtm answers a waited-for submit within RequestTimeout + 4 s (the dtm reference §5.4). */
+const WAIT_GRACE_MS = 4_000;
+const RETRY_MS = 20;
+const ENTRY_OVERHEAD_BYTES = 1024 * 1024;
+
+export function replicaConfig(config: Config): ReplicaConfig {
+  const { raft, log, store, scheduler, transactions, api, retention } = config;
+  return {
+    directory: config.node.dataDir,
+    trailingEntries: raft.trailingEntries,
+    raft: raftNodeConfig(
+      {
+        electionTimeoutMs: raft.electionTimeoutMs,
+        heartbeatIntervalMs: raft.heartbeatIntervalMs,
+        electionRetryMsMin: Math.ceil(raft.electionTimeoutMs / 20),
+        electionRetryMsMax: Math.ceil(raft.electionTimeoutMs / 4),
+        refusedDelayMsMax: Math.ceil(raft.electionTimeoutMs / 20),
+        appendBytesMax: raft.appendBytesMax,
+        inflightAppendsMax: 2,
+        inflightBytesMax: raft.inflightBytesMax,
+        uncommittedBytesMax: raft.uncommittedBytesMax,
+        windowBytesMax: raft.windowBytesMax,
+        pendingReadsMax: raft.pendingReadsMax,
+      },
+      { commandBytesMax: 2 * api.bodyBytesMax + ENTRY_OVERHEAD_BYTES },
+    ),
+    log: {
+      segmentBytes: log.segmentBytes,
+      markIdleMs: log.markIdleMs,
+      freeBytesMin: log.freeSpaceFloorBytes,
+      ballastBytes: log.ballastBytes,
+    },
+    store: {
+      ...DEFAULT_STORE_CONFIG,
+      flushIntervalMs: store.flushIntervalMs,
+      overlayBytesMax: store.overlayBytesMax,
+      flushBytes: Math.ceil(store.overlayBytesMax / 4),
+      scrubBytesMax: store.scrubBytesPerSecond,
+    },
+    scheduler: {
+      ...DEFAULT_SCHEDULER_CONFIG,
+      transactionsInFlightMax: scheduler.runningMax,
+      dueEntriesMax: scheduler.dueEntriesMax,
+      dueWindowMs: scheduler.dueHorizonMs,
+      rampMs: scheduler.rampUpMs,
+      commitEachResult: transactions.commitEachResult,
+      retryIntervalMsMax: transactions.retryIntervalMsMax,
+      purgeIntervalMs: retention.purgeIntervalMs,
+      purgeBatchMax: retention.purgeBatchMax,
+    },
+    coordinator: {
+      openOperationsMax: api.inflightRequestsMax,
+      waitLeaderMs: api.operationTimeoutMs,
+      retryMs: RETRY_MS,
+      waitGraceMs: WAIT_GRACE_MS,
+      requestTimeoutMs: transactions.requestTimeoutMs,
+      readTimeoutMs: api.operationTimeoutMs,
+    },
+  };
+}
+
+export function participantsConfig(config: Config) {
+  const { participants } = config;
+  return {
+    ...DEFAULT_PARTICIPANTS_CONFIG,
+    connectionsPerTargetMax: participants.connectionsPerTargetMax,
+    queuePerTargetMax: participants.queuePerTargetMax,
+    queueTotalMax: participants.queueTotalMax,
+    answerBytesMax: participants.answerBytesMax,
+    circuitFailuresMax: participants.circuitFailuresMax,
+    circuitDelayMsMin: participants.circuitDelayMsMin,
+    circuitDelayMsMax: participants.circuitDelayMsMax,
+  };
+}
