@@ -26,7 +26,7 @@ export const DEFAULT_LOG_CONFIG: LogConfig = {
   segmentBytes: 64 * MIB,
   markIdleMs: 50,
   tailBytesMax: 16 * MIB,
-  zeroFillSliceBytes: MIB,
+  zeroFillSliceBytes: 256 * 1024,
   freeBytesMin: 256 * MIB,
   ballastBytes: 64 * MIB,
   spaceCheckMs: 1_000,

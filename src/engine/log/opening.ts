@@ -21,7 +21,7 @@ import { LogWriter } from './log-writer.ts';
 import type { Files } from './ports.ts';
 import { type Replay, Replayer, TailWindow } from './replay.ts';
 import { type BlankSegment, fillWithZeroes, SegmentSupply } from './segment-supply.ts';
-import { type LogBug, type LogMarks, SegmentedLog } from './segmented-log.ts';
+import { type LogMarks, SegmentedLog } from './segmented-log.ts';
 import { newerHardState, SlotFile } from './slots.ts';
 import { SpaceWatch } from './space.ts';
 import { type Survey, survey } from './survey.ts';
@@ -34,7 +34,7 @@ export interface OpenLogOptions {
   readonly clock: Clock;
   readonly fatal: Fatal;
   readonly logger: NodeLog;
-  readonly bugs?: ReadonlySet<LogBug>;
+  readonly bugs?: ReadonlySet<string>;
 }
 
 export interface OpenedSegmentedLog {

@@ -43,7 +43,6 @@ export async function createZeroed(
       if (stopped()) throw new LogError('LOG_CLOSED', 'the log was closed');
       return new Promise((resolve) => clock.defer(resolve));
     });
-    await handle.datasync();
     await files.syncDirectory(directory);
     return handle;
   } catch (error) {
@@ -53,7 +52,10 @@ export async function createZeroed(
   }
 }
 
-/** Writes zeroes over `[from, to)`, slice by slice; `pause` runs between slices. Not synced. */
+/**
+ * Writes zeroes over `[from, to)`, slice by slice; `pause` runs between slices. Each slice is synced
+ * by itself: one flush of a whole segment would hold up the appends behind it.
+ */
 export async function fillWithZeroes(
   handle: FileHandle,
   from: number,
@@ -65,6 +67,7 @@ export async function fillWithZeroes(
   for (let at = from; at < to; at += zeroes.length) {
     if (at > from) await pause();
     await handle.writeAt(at, zeroes.subarray(0, Math.min(zeroes.length, to - at)));
+    await handle.datasync();
   }
 }
 

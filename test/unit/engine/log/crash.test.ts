@@ -209,17 +209,17 @@ describe('a disk that fails', () => {
       for (let nth = 1; ; nth += 1) {
         const files = await formatted();
         const before = files.operations;
-        let reached = false;
+        const disk = { failed: false };
         files.failWhen(
           (operation) => {
             // Sticky: a disk that failed once does not come back.
-            reached ||= operation.number >= before + nth;
-            return reached;
+            disk.failed ||= operation.number >= before + nth;
+            return disk.failed;
           },
           nth % 2 === 0 ? 'EIO' : 'ENOSPC',
         );
         const acked: Acked = { entries: [], term: 0, vote: undefined };
-        let finished = false;
+        const work = { finished: false };
         const opening = open(files).then(
           (fixture) => fixture,
           () => undefined,
@@ -227,10 +227,13 @@ describe('a disk that fails', () => {
         const fixture = await opening;
         if (fixture !== undefined) {
           const running = workload(fixture.log, acked).then(() => {
-            finished = true;
+            work.finished = true;
           });
-          await Promise.race([running, settleUntil(() => finished || fixture.fatal.length > 0)]);
-          expect(finished || fixture.fatal.length === 1).toBe(true);
+          await Promise.race([
+            running,
+            settleUntil(() => work.finished || fixture.fatal.length > 0),
+          ]);
+          expect(work.finished || fixture.fatal.length === 1).toBe(true);
         }
         files.crash(lose ? undefined : KEEP_UNSYNCED);
         const after = await open(files);
@@ -248,7 +251,7 @@ describe('a disk that fails', () => {
           expect(after.opened.recovered.hardState.vote).toBe(acked.vote);
         }
         failures += 1;
-        if (!reached) break;
+        if (!disk.failed) break;
       }
     }
     expect(failures).toBeGreaterThan(100);

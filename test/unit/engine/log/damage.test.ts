@@ -180,17 +180,17 @@ describe('damage', () => {
       const files = await smallLog();
       damageEntry3(files);
       const before = files.operations;
-      let reached = false;
+      const disk = { failed: false };
       files.failWhen((operation) => {
-        reached ||= operation.number >= before + nth;
-        return reached;
+        disk.failed ||= operation.number >= before + nth;
+        return disk.failed;
       }, 'EIO');
       await codeOf(open(files, SMALL));
       files.crash({ keepSector: (_, sector) => (sector * nth) % 3 === 0, keepNames: () => true });
       const { opened } = await open(files, SMALL);
       expect(opened.recovering?.lostFromIndex).toBe(3);
       expect(opened.recovered).toMatchObject({ lastIndex: 2, hardState: hard(2, 3) });
-      if (!reached) break;
+      if (!disk.failed) break;
     }
   });
 

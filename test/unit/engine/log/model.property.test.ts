@@ -194,15 +194,15 @@ class Run {
           model,
           action.keep % 2 === 0 ? { kind: 'truncate', back: 2 } : action,
         );
-        let done = false;
+        const write = { done: false };
         log.append(batch(parts), () => {
-          done = true;
+          write.done = true;
         });
         for (let turn = 0; turn < action.turns; turn += 1) await Promise.resolve();
         const keepSector = (_: string, sector: number): boolean =>
           ((action.keep >> (sector % 16)) & 1) === 1;
         (await this.files).crash({ keepSector, keepNames: () => action.keep % 3 !== 0 });
-        await this.reopen(done ? [applied(model, parts)] : [model, applied(model, parts)]);
+        await this.reopen(write.done ? [applied(model, parts)] : [model, applied(model, parts)]);
         return;
       }
     }
