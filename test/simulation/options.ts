@@ -8,6 +8,8 @@
 import type { RaftConfig } from '../../src/raft/index.ts';
 import type { Prng } from './prng.ts';
 import type { NetworkOptions } from './sim-network.ts';
+import type { ParticipantOptions } from './sim-participants.ts';
+import type { WorkloadOptions } from './workload.ts';
 
 /** Mean true milliseconds between two faults of a kind; undefined: never. */
 export interface FaultOptions {
@@ -86,6 +88,98 @@ export function drawRaftOptions(random: Prng, nodes: number | undefined): RaftOp
     compactEveryEntries: random.pick([20, 100, 1_000_000]),
     trailingEntries: random.pick([0, 5, 50]),
     applyMeanMs: random.pick([0.05, 1, 10]),
+  };
+}
+
+export interface ReplicaOptions {
+  readonly nodes: number;
+  readonly durationMs: number;
+  readonly clockSkewMax: number;
+  readonly config: RaftConfig;
+  readonly network: NetworkOptions;
+  readonly faults: FaultOptions;
+  /** Mean true milliseconds between failing writes, and between windows without space. */
+  readonly diskErrorMeanMs: number | undefined;
+  readonly noSpaceMeanMs: number | undefined;
+  readonly chunkDamageProbability: number;
+  readonly disk: DiskOptions;
+  readonly kvMeanMs: number;
+  readonly segmentBytes: number;
+  readonly entryCommandsMax: number;
+  readonly trailingEntries: number;
+  readonly flushIntervalMs: number;
+  readonly commitEachResult: boolean;
+  readonly participants: ParticipantOptions;
+  readonly workload: WorkloadOptions;
+}
+
+export function drawReplicaOptions(random: Prng, nodes: number | undefined): ReplicaOptions {
+  const maybe = (probability: number, from: number, to: number): number | undefined => {
+    const on = random.chance(probability);
+    const value = Math.round(random.between(from, to));
+    return on ? value : undefined;
+  };
+  const accounts = random.pick([4, 10, 30]);
+  const config = drawRaftConfig(random);
+  return {
+    nodes: nodes ?? random.pick([1, 3, 3, 3, 3, 3, 3, 5]),
+    durationMs: Math.round(random.between(10_000, 30_000)),
+    clockSkewMax: random.pick([0, 0.01, 0.05]),
+    config: {
+      ...config,
+      uncommittedBytesMax: Math.max(64_000, config.uncommittedBytesMax),
+      pendingReadsMax: 1_000,
+    },
+    network: drawNetworkOptions(random),
+    faults: {
+      killMeanMs: maybe(0.7, 2_000, 12_000),
+      powerCutMeanMs: maybe(0.6, 2_000, 12_000),
+      allKilledMeanMs: maybe(0.2, 8_000, 30_000),
+      pauseMeanMs: maybe(0.5, 2_000, 12_000),
+      pauseMaxMs: random.pick([300, 1_500, 8_000]),
+      partitionMeanMs: maybe(0.6, 2_000, 10_000),
+      partitionMaxMs: random.pick([500, 3_000, 8_000]),
+      wallJumpMeanMs: maybe(0.3, 2_000, 20_000),
+      wallJumpMaxMs: random.pick([1_000, 60_000, 3_600_000]),
+      transferMeanMs: maybe(0.4, 2_000, 15_000),
+      damageProbability: random.chance(0.5) ? random.between(0.1, 0.6) : 0,
+      downMaxMs: random.pick([300, 1_500, 5_000]),
+    },
+    diskErrorMeanMs: maybe(0.2, 5_000, 20_000),
+    noSpaceMeanMs: maybe(0.2, 5_000, 20_000),
+    chunkDamageProbability: random.pick([0, 0, 0.1]),
+    disk: drawDiskOptions(random),
+    kvMeanMs: random.pick([0.1, 1, 5]),
+    segmentBytes: random.pick([8, 16, 64]) * 1024,
+    entryCommandsMax: random.pick([1, 8, 1_024]),
+    trailingEntries: random.pick([10, 50, 1_000]),
+    flushIntervalMs: random.pick([50, 200, 500]),
+    commitEachResult: random.chance(0.2),
+    participants: {
+      accounts,
+      latencyMeanMs: random.pick([1, 10, 50]),
+      refuseProbability: random.pick([0, 0.05, 0.2]),
+      ongoingProbability: random.pick([0, 0.05, 0.2]),
+      breakProbability: random.pick([0, 0.05, 0.2]),
+      lostAnswerProbability: random.pick([0, 0.02, 0.1]),
+      lateProbability: random.pick([0, 0.02, 0.1]),
+      lateMaxMs: random.pick([1_000, 6_000, 20_000]),
+    },
+    workload: {
+      sagaMeanMs: random.pick([30, 100, 300]),
+      stepsMax: random.pick([2, 3, 6]),
+      accounts,
+      concurrentProbability: random.pick([0, 0.3, 1]),
+      waitProbability: random.pick([0, 0.3, 1]),
+      timeoutProbability: random.pick([0, 0.3]),
+      retryLimitProbability: random.pick([0, 0.2]),
+      repeatProbability: random.pick([0, 0.2]),
+      forceStopProbability: random.pick([0, 0, 0.02]),
+      prepareProbability: random.pick([0, 0.2]),
+      queryMeanMs: random.pick([100, 1_000]),
+      clientTimeoutMs: random.pick([2_000, 8_000]),
+      requestTimeoutMs: random.pick([1_000, 3_000]),
+    },
   };
 }
 

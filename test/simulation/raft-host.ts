@@ -17,13 +17,14 @@ import {
   type RaftEvent,
   type SnapshotMeta,
 } from '../../src/raft/core/index.ts';
+import { describeMessage, laneOf } from './describe-message.ts';
 import type { DiskOptions } from './options.ts';
 import type { Prng } from './prng.ts';
 import type { RaftCheckers } from './raft-checkers.ts';
 import type { RaftDisk } from './raft-disk.ts';
 import { applyEntry, type MachineState } from './raft-machine.ts';
 import type { SimProcess } from './sim-clock.ts';
-import type { Lane, SimNetwork } from './sim-network.ts';
+import type { SimNetwork } from './sim-network.ts';
 import type { Trace } from './trace.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -47,20 +48,6 @@ interface Waiter {
   readonly term: number;
   readonly done: (fate: ProposalFate) => void;
 }
-
-const LANES: Readonly<Record<Message['kind'], Lane>> = {
-  preVote: 'control',
-  preVoteResponse: 'control',
-  requestVote: 'control',
-  requestVoteResponse: 'control',
-  heartbeat: 'control',
-  heartbeatResponse: 'control',
-  timeoutNow: 'control',
-  readIndexRequest: 'control',
-  readIndexResponse: 'control',
-  appendEntries: 'append',
-  appendEntriesResponse: 'append',
-};
 
 export class RaftHost {
   readonly process: SimProcess;
@@ -351,7 +338,7 @@ export class RaftHost {
       Object.freeze(message);
       this.#world.checkers.sent(this, message);
       const trace = this.#world.trace;
-      this.#world.network.send(this.nodeId, message.to, LANES[message.kind], () => {
+      this.#world.network.send(this.nodeId, message.to, laneOf(message), () => {
         const target = this.#world.host(message.to);
         trace.add(this.#world.time.nowMs, message.to, 'receive', describeMessage(message));
         target?.step({ kind: 'receive', message });
@@ -511,36 +498,4 @@ function entrySize(entry: Entry): number {
     }
   }
   return bytes;
-}
-
-export function describeMessage(message: Message): string {
-  const head = `${message.kind} ${message.from}>${message.to} t${message.term} b${message.fromBoot}`;
-  switch (message.kind) {
-    case 'preVote':
-      return `${head} round=${message.round} last=${message.lastLogIndex}/${message.lastLogTerm}`;
-    case 'preVoteResponse':
-      return `${head} round=${message.round} ${message.granted ? 'granted' : 'refused'}`;
-    case 'requestVote':
-      return `${head} last=${message.lastLogIndex}/${message.lastLogTerm}${message.transfer ? ' transfer' : ''}`;
-    case 'requestVoteResponse':
-      return `${head} ${message.granted ? 'granted' : 'refused'}`;
-    case 'appendEntries':
-      return `${head} prev=${message.prevLogIndex}/${message.prevLogTerm} n=${message.entries.length} commit=${message.commitIndex}/${message.commitTerm}`;
-    case 'appendEntriesResponse':
-      return message.result.accepted
-        ? `${head} match=${message.result.matchIndex}`
-        : `${head} rejected=${message.result.rejectedIndex} hint=${message.result.hintIndex}/${message.result.hintTerm}`;
-    case 'heartbeat':
-      return `${head} round=${message.round} commit=${message.commitIndex}/${message.commitTerm}`;
-    case 'heartbeatResponse':
-      return `${head} round=${message.round}`;
-    case 'timeoutNow':
-      return head;
-    case 'readIndexRequest':
-      return `${head} id=${message.requestId}`;
-    case 'readIndexResponse':
-      return `${head} id=${message.requestId} index=${message.index ?? '-'}`;
-    default:
-      return message satisfies never;
-  }
 }

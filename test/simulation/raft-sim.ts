@@ -7,6 +7,7 @@
 
 import type { Configuration, CoreBug, CoreBugs } from '../../src/raft/core/index.ts';
 import { describeOptions, drawRaftOptions, type RaftOptions } from './options.ts';
+import { randomPartition } from './partitions.ts';
 import { Prng } from './prng.ts';
 import { RaftCheckers } from './raft-checkers.ts';
 import { RaftDisk } from './raft-disk.ts';
@@ -238,32 +239,8 @@ class RaftSimulation {
 
   #partition(random: Prng): void {
     this.stats.partitions++;
-    const ids = random.shuffle(this.#hosts.map((host) => host.nodeId));
-    const leader = this.#leader()?.nodeId;
-    const kind = random.pick(['split', 'isolate', 'isolateLeader', 'oneWay', 'link'] as const);
-    const cuts: [number, number][] = [];
-    const away = kind === 'isolateLeader' && leader !== undefined ? leader : (ids[0] ?? 1);
-    if (kind === 'split') {
-      const size = 1 + random.int(Math.max(1, ids.length - 1));
-      for (const a of ids.slice(0, size)) {
-        for (const b of ids.slice(size)) {
-          cuts.push([a, b], [b, a]);
-        }
-      }
-    } else if (kind === 'link' && ids.length > 1) {
-      cuts.push([ids[0]!, ids[1]!], [ids[1]!, ids[0]!]);
-    } else {
-      const inward = kind !== 'oneWay' || random.chance(0.5);
-      const outward = kind !== 'oneWay' || !inward;
-      for (const other of ids) {
-        if (other !== away && inward) {
-          cuts.push([other, away]);
-        }
-        if (other !== away && outward) {
-          cuts.push([away, other]);
-        }
-      }
-    }
+    const ids = this.#hosts.map((host) => host.nodeId);
+    const { kind, cuts } = randomPartition(random, ids, this.#leader()?.nodeId);
     this.#trace.add(
       this.#time.nowMs,
       0,

@@ -12,6 +12,7 @@
 
 import { parseArgs } from 'node:util';
 import { runRaftSimulation } from './raft-sim.ts';
+import { runReplicaSimulation } from './replica-sim.ts';
 import type { RunRequest, RunResult } from './run-result.ts';
 
 interface Arguments {
@@ -107,6 +108,8 @@ async function runOne(args: Arguments, request: RunRequest): Promise<RunResult> 
   switch (args.level) {
     case 'raft':
       return runRaftSimulation(request);
+    case 'replica':
+      return runReplicaSimulation(request);
     default:
       throw new Error(`unknown level ${args.level}`);
   }

@@ -48,6 +48,15 @@ export class SimFiles {
     );
   }
 
+  /** Leaves `bytes` of space, or no limit. */
+  limitSpace(bytes: number | undefined): void {
+    let used = 0;
+    for (const path of this.disk.paths()) {
+      used += this.disk.content(path).length;
+    }
+    this.disk.capacityBytes = bytes === undefined ? Number.POSITIVE_INFINITY : used + bytes;
+  }
+
   /** Flips one bit of a file of the log that holds data. False: there is none. */
   flipBit(directory: string): boolean {
     const paths = this.disk

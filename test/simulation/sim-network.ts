@@ -91,6 +91,14 @@ export class SimNetwork {
     return this.#cut.has(`${from}>${to}`);
   }
 
+  /** True when a connection attempt is answered with a refusal: nothing can have been sent. */
+  wouldRefuse(from: number, to: number): boolean {
+    const target = this.#hosts.get(to);
+    return (
+      target?.up === true && !target.process.alive && !this.isCut(from, to) && !this.isCut(to, from)
+    );
+  }
+
   /** Sends one message; `deliver` runs inside the receiving process, at most twice. */
   send(from: number, to: number, lane: Lane, deliver: () => void): void {
     const target = this.#hosts.get(to);

@@ -1,0 +1,285 @@
+// One machine of the whole-replica simulation: its process, its disks, and the real replica in it.
+//
+// Owns: starting (with back-off after a failure that asks for a restart), dying, and telling a
+// failure that was injected from one that is a bug. The replica and everything below it is the
+// code that ships; only its ports are simulated.
+
+import {
+  type AppliedEntry,
+  DEFAULT_SCHEDULER_CONFIG,
+  DEFAULT_STORE_CONFIG,
+  type Files,
+  formatDirectory,
+  type Identity,
+  LocalReplica,
+  type ReplicaConfig,
+  type ReplicaPorts,
+} from '../../src/engine/index.ts';
+import { type NodeLog, raftNodeConfig } from '../../src/raft/index.ts';
+import { MemoryKvDisk } from '../helpers/memory-kv.ts';
+import type { ReplicaOptions } from './options.ts';
+import type { Prng } from './prng.ts';
+import type { SimProcess } from './sim-clock.ts';
+import { SimFiles } from './sim-files.ts';
+import type { SimNetwork } from './sim-network.ts';
+import type { Banks } from './sim-participants.ts';
+import { SimTransport, type TransportWorld } from './sim-transport.ts';
+import type { Trace } from './trace.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+const DIRECTORY = '/data';
+
+export interface ReplicaWorld {
+  readonly time: VirtualTime;
+  readonly network: SimNetwork;
+  readonly transport: TransportWorld;
+  readonly trace: Trace;
+  readonly banks: Banks;
+  readonly options: ReplicaOptions;
+  readonly bugs: ReadonlySet<string>;
+  applied(host: ReplicaHost, entry: AppliedEntry): void;
+  opened(host: ReplicaHost): void;
+  fail(error: Error): void;
+}
+
+/** Codes of failures that the world injects, or that ask for a restart. */
+const RESTART_CODES: ReadonlySet<unknown> = new Set(['EIO', 'ENOSPC', 'REBUILD']);
+
+export class ReplicaHost {
+  readonly process: SimProcess;
+  readonly files: SimFiles;
+  readonly kv: MemoryKvDisk;
+  replica: LocalReplica | undefined;
+  transport: SimTransport | undefined;
+  readonly #world: ReplicaWorld;
+  readonly #random: Prng;
+  readonly #identity: Identity;
+
+  constructor(world: ReplicaWorld, process: SimProcess, random: Prng, identity: Identity) {
+    this.#world = world;
+    this.process = process;
+    this.#random = random;
+    this.#identity = identity;
+    this.files = new SimFiles(
+      process,
+      random.split('files'),
+      world.options.disk,
+      () => world.network.faulty,
+    );
+    const kvRandom = random.split('kv');
+    this.kv = new MemoryKvDisk({
+      random: kvRandom,
+      complete: (run) => {
+        process.afterTrue(kvRandom.exponential(world.options.kvMeanMs), run);
+      },
+    });
+  }
+
+  get nodeId(): number {
+    return this.process.nodeId;
+  }
+
+  /** Formats the data directory, once, before the world's first fault. */
+  async format(): Promise<void> {
+    await formatDirectory(this.files.disk, DIRECTORY, this.#identity, {
+      segmentBytes: this.#world.options.segmentBytes,
+    });
+  }
+
+  start(): void {
+    this.process.start();
+    this.#world.network.hostUp(this.nodeId);
+    this.#trace('start', '');
+    const { life } = this.process;
+    LocalReplica.open(this.#ports(), this.#config(), this.#world.bugs)
+      .then((replica) => {
+        if (this.process.alive && this.process.life === life) {
+          this.replica = replica;
+          this.#trace('open', `boot=${replica.bootId} applied=${replica.store.appliedIndex}`);
+          replica.start();
+          this.#world.opened(this);
+        }
+      })
+      .catch((error: unknown) => this.#fatal(life, error, {}));
+  }
+
+  kill(powerCut: boolean): void {
+    if (!this.process.alive) {
+      return;
+    }
+    this.#trace(powerCut ? 'power cut' : 'kill', '');
+    this.process.kill();
+    this.replica = undefined;
+    this.transport = undefined;
+    if (powerCut) {
+      this.files.powerCut();
+      this.kv.crash();
+      this.#world.network.hostDown(this.nodeId);
+    } else {
+      this.files.killed();
+      this.kv.kill();
+      this.#world.network.processDown(this.nodeId);
+    }
+  }
+
+  restartAfter(delayMs: number): void {
+    const { life } = this.process;
+    this.#world.time.after(delayMs, () => {
+      if (!this.process.alive && this.process.life === life) {
+        this.start();
+      }
+    });
+  }
+
+  /** One flipped bit somewhere in the log or the state. False: nothing was there to flip. */
+  damage(): boolean {
+    const state = this.kv.paths().filter((path) => path.startsWith(DIRECTORY));
+    const inLog = state.length === 0 || this.#random.chance(0.6);
+    const done = inLog
+      ? this.files.flipBit(DIRECTORY)
+      : this.kv.flipValueBit(this.#random.pick(state)) !== undefined;
+    if (done) {
+      this.#trace('damage', inLog ? 'log' : 'state');
+    }
+    return done;
+  }
+
+  describe(): string {
+    const { replica } = this;
+    if (replica === undefined) {
+      return `n${this.nodeId}  ${this.process.alive ? 'opening' : 'down'}`;
+    }
+    const { role, term, leaderId, commitIndex, appliedIndex, lastIndex, durableIndex, recovering } =
+      replica.raft.status();
+    return `n${this.nodeId}  ${role}${this.process.paused ? ' paused' : ''}${recovering ? ' recovering' : ''} boot=${replica.bootId} term=${term} leader=${leaderId ?? '-'} commit=${commitIndex} applied=${appliedIndex} last=${lastIndex} durable=${durableIndex} flushed=${replica.store.flushedIndex}`;
+  }
+
+  // ------------------------------------------------------------------------------------- ports
+
+  #ports(): ReplicaPorts {
+    const { process } = this;
+    const { life } = process;
+    const random = this.#random.split(`life${life}`);
+    const isCurrent = (): boolean => process.alive && process.life === life;
+    return {
+      files: this.#files(),
+      kvOpener: this.kv.opener,
+      clock: process.clock(),
+      random,
+      fatal: (error, context) => this.#fatal(life, error, context),
+      logger: this.#logger(),
+      caller: this.#world.banks.callerFor(process),
+      connect: () => {
+        this.transport = new SimTransport(
+          this.#world.transport,
+          process,
+          random.split('transport'),
+        );
+        return { transport: this.transport, forward: this.transport };
+      },
+      onApplied: (entry) => {
+        if (isCurrent()) {
+          this.#world.applied(this, entry);
+        }
+      },
+    };
+  }
+
+  /** One directory tree: the log's files and LevelDB's directories, as on a real disk. */
+  #files(): Files {
+    const files = this.files.files();
+    const { kv } = this;
+    return {
+      ...files,
+      list: async (path) => {
+        const names = [...(await files.list(path)), ...(await kv.list(path))];
+        return [...new Set(names)].sort();
+      },
+      removeDirectory: async (path) => {
+        await kv.removeDirectory(path);
+        await files.removeDirectory(path);
+      },
+      syncDirectory: async (path) => {
+        await kv.syncDirectory(path);
+        await files.syncDirectory(path);
+      },
+    };
+  }
+
+  #config(): ReplicaConfig {
+    const { options } = this.#world;
+    return {
+      directory: DIRECTORY,
+      trailingEntries: options.trailingEntries,
+      raft: raftNodeConfig(options.config, { entryCommandsMax: options.entryCommandsMax }),
+      log: {
+        segmentBytes: options.segmentBytes,
+        zeroFillSliceBytes: options.segmentBytes,
+        freeBytesMin: 2 * options.segmentBytes,
+        ballastBytes: 0,
+      },
+      store: {
+        ...DEFAULT_STORE_CONFIG,
+        flushIntervalMs: options.flushIntervalMs,
+        flushBytes: 16 * 1024,
+        overlayBytesMax: 128 * 1024,
+        flushPollMs: 5,
+        ledgerKeepMin: 100,
+        chunkBytesMax: 2 * 1024,
+        receiveBatchBytes: 8 * 1024,
+        scrubRestMs: 5_000,
+      },
+      scheduler: { ...DEFAULT_SCHEDULER_CONFIG, commitEachResult: options.commitEachResult },
+      coordinator: {
+        openOperationsMax: 1_000,
+        waitLeaderMs: 5_000,
+        retryMs: 20,
+        waitGraceMs: 4_000,
+        requestTimeoutMs: options.workload.requestTimeoutMs,
+        readTimeoutMs: 3_000,
+      },
+    };
+  }
+
+  #fatal(life: number, error: unknown, context: Readonly<Record<string, unknown>>): void {
+    if (!this.process.alive || this.process.life !== life) {
+      return;
+    }
+    const cause = error instanceof Error ? error : new Error(String(error));
+    this.#trace('fatal', `${cause.message} ${JSON.stringify(context)}`);
+    if (!asksForRestart(cause)) {
+      this.#world.fail(cause);
+    }
+    this.kill(false);
+    this.restartAfter(200 + this.#random.int(500));
+  }
+
+  #logger(): NodeLog {
+    const write = (level: string) => (fields: object, message: string) => {
+      if (this.process.alive) {
+        this.#trace(level, `${message} ${JSON.stringify(fields)}`);
+      }
+    };
+    return {
+      debug: () => undefined,
+      info: write('info'),
+      warn: write('warn'),
+      error: write('error'),
+    };
+  }
+
+  #trace(event: string, detail: string): void {
+    this.#world.trace.add(this.#world.time.nowMs, this.nodeId, event, detail);
+  }
+}
+
+function asksForRestart(error: Error): boolean {
+  let at: unknown = error;
+  for (let depth = 0; at instanceof Error && depth < 8; depth++) {
+    if (RESTART_CODES.has((at as { code?: unknown }).code)) {
+      return true;
+    }
+    at = at.cause;
+  }
+  return false;
+}

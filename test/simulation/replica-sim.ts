@@ -1,0 +1,429 @@
+// Whole replicas in a simulated world, from a seed: real consensus, log, store, state machine,
+// scheduler and forwarding on simulated disks, network, clocks and banks.
+//
+// Owns: the life of one run, as raft-sim.ts does for the cores: faults for a while, then none, and
+// then everything accepted must end (P4) and add up.
+//
+// Source: docs/architecture.md §Testing.
+
+import type { AppliedEntry } from '../../src/engine/index.ts';
+import { describeMessage } from './describe-message.ts';
+import { describeOptions, drawReplicaOptions, type ReplicaOptions } from './options.ts';
+import { Oracle } from './oracle.ts';
+import { randomPartition } from './partitions.ts';
+import { Prng } from './prng.ts';
+import { ReplicaHost } from './replica-host.ts';
+import type { RunRequest, RunResult } from './run-result.ts';
+import { SimProcess } from './sim-clock.ts';
+import { SimNetwork } from './sim-network.ts';
+import { Banks, OPENING_BALANCE } from './sim-participants.ts';
+import { Trace } from './trace.ts';
+import { InvariantViolated } from './violation.ts';
+import { VirtualTime } from './virtual-time.ts';
+import { Workload } from './workload.ts';
+
+const LIVENESS_MS = 240_000;
+
+class ReplicaSimulation {
+  readonly options: ReplicaOptions;
+  readonly time = new VirtualTime();
+  readonly #random: Prng;
+  readonly #trace: Trace;
+  readonly #network: SimNetwork;
+  readonly #oracle = new Oracle();
+  readonly #banks: Banks;
+  readonly #workload: Workload;
+  readonly #hosts: ReplicaHost[] = [];
+  /** The minority whose disks may be damaged: nobody could heal a majority. */
+  readonly #fragile: readonly number[];
+  readonly #leaders = new Map<number, number>();
+  #faults = true;
+  #failure: Error | undefined;
+  readonly #counts = { kills: 0, partitions: 0, pauses: 0, damages: 0, diskErrors: 0, noSpace: 0 };
+
+  constructor(request: RunRequest, trace: Trace) {
+    this.#random = new Prng(request.seed);
+    this.options = drawReplicaOptions(this.#random.split('options'), request.nodes);
+    this.#trace = trace;
+    const { options, time } = this;
+    this.#network = new SimNetwork(time, this.#random.split('network'), options.network);
+    this.#banks = new Banks(time, this.#random.split('banks'), options.participants, {
+      written: (nodeId, call) => {
+        this.#note(nodeId, 'call', `${call.op} ${call.gid}/${call.branchId}`);
+        this.#guard(() => this.#oracle.written(nodeId, call));
+      },
+      effect: (entry) => {
+        this.#note(0, 'effect', `${entry.op} ${entry.gid}/${entry.branchId} ${entry.amount}`);
+        this.#guard(() => this.#oracle.effect(entry));
+      },
+    });
+    const ids = Array.from({ length: options.nodes }, (_, i) => i + 1);
+    const minority = Math.floor((ids.length - 1) / 2);
+    this.#fragile = this.#random.split('fragile').shuffle(ids).slice(0, minority);
+    for (const nodeId of ids) {
+      this.#addHost(nodeId, ids, request.bugs);
+    }
+    this.#workload = new Workload(
+      {
+        time,
+        oracle: this.#oracle,
+        trace,
+        nodes: this.#hosts.map((host) => ({
+          nodeId: host.nodeId,
+          coordinator: () =>
+            host.process.alive && !host.process.paused ? host.replica?.coordinator : undefined,
+        })),
+        fail: (error) => this.#fail(error),
+      },
+      this.#random.split('workload'),
+      options.workload,
+    );
+  }
+
+  get stats(): Record<string, number> {
+    return { ...this.#workload.stats, ...this.#oracle.stats, ...this.#counts };
+  }
+
+  async run(): Promise<void> {
+    for (const host of this.#hosts) {
+      await host.format();
+    }
+    for (const host of this.#hosts) {
+      host.start();
+    }
+    this.#injectFaults();
+    this.#workload.start();
+    await this.#runFor(this.options.durationMs);
+    this.#heal();
+    await this.#awaitLiveness();
+    this.#finish();
+  }
+
+  table(): string[] {
+    return this.#hosts.map((host) => host.describe());
+  }
+
+  #addHost(nodeId: number, ids: readonly number[], bugs: ReadonlySet<string>): void {
+    const process = new SimProcess(
+      nodeId,
+      this.time,
+      this.#random.split(`process${nodeId}`),
+      this.options.clockSkewMax,
+    );
+    const host = new ReplicaHost(
+      {
+        time: this.time,
+        network: this.#network,
+        transport: {
+          network: this.#network,
+          damageProbability: this.options.chunkDamageProbability,
+          peer: (id) => this.#hosts[id - 1]?.transport,
+          received: (message) => this.#note(message.to, 'receive', describeMessage(message)),
+        },
+        trace: this.#trace,
+        banks: this.#banks,
+        options: this.options,
+        bugs,
+        applied: (at, entry) => this.#applied(at, entry),
+        opened: (at) => this.#opened(at),
+        fail: (error) => this.#fail(error),
+      },
+      process,
+      this.#random.split(`host${nodeId}`),
+      {
+        clusterId: 'simulated',
+        nodeId,
+        birthId: `birth${nodeId}`,
+        voters: ids.map((id) => ({ nodeId: id, birthId: `birth${id}` })),
+      },
+    );
+    this.#hosts.push(host);
+    this.#network.attach(process, {
+      unreachable: (peer) => host.transport?.receiver?.unreachable(peer),
+      refused: (peer) => host.transport?.receiver?.refused(peer),
+    });
+  }
+
+  #applied(host: ReplicaHost, entry: AppliedEntry): void {
+    for (const change of entry.changes) {
+      const status = change.after?.state.status ?? 'gone';
+      if (change.before !== status) {
+        this.#note(host.nodeId, 'applied', `${entry.index} ${change.gid} ${status}`);
+      }
+    }
+    this.#guard(() => this.#oracle.applied(host.nodeId, entry));
+  }
+
+  /** I1, over every life of every node. */
+  #opened(host: ReplicaHost): void {
+    host.replica?.raft.onRole(({ role, term, leaderId }) => {
+      this.#note(host.nodeId, 'role', `${role} term=${term} leader=${leaderId ?? '-'}`);
+      if (role === 'leader') {
+        const known = this.#leaders.get(term);
+        this.#leaders.set(term, host.nodeId);
+        if (known !== undefined && known !== host.nodeId) {
+          this.#fail(
+            new InvariantViolated('I1', `term ${term} has leaders n${known} and n${host.nodeId}`),
+          );
+        }
+      }
+    });
+  }
+
+  // ------------------------------------------------------------------------------------ faults
+
+  #every(meanMs: number | undefined, random: Prng, run: () => void): void {
+    if (meanMs === undefined) {
+      return;
+    }
+    const next = (): void => {
+      this.time.after(random.exponential(meanMs), () => {
+        if (this.#faults) {
+          run();
+          next();
+        }
+      });
+    };
+    next();
+  }
+
+  #injectFaults(): void {
+    const { faults, diskErrorMeanMs, noSpaceMeanMs } = this.options;
+    const random = this.#random.split('faults');
+    const victim = (): ReplicaHost =>
+      random.chance(0.5) ? (this.#leader() ?? random.pick(this.#hosts)) : random.pick(this.#hosts);
+    this.#every(faults.killMeanMs, random, () => this.#kill(victim(), false, random));
+    this.#every(faults.powerCutMeanMs, random, () => this.#kill(victim(), true, random));
+    this.#every(faults.allKilledMeanMs, random, () => {
+      for (const host of this.#hosts) {
+        this.#kill(host, random.chance(0.7), random);
+      }
+    });
+    this.#every(faults.pauseMeanMs, random, () => this.#pause(victim(), random));
+    this.#every(faults.partitionMeanMs, random, () => this.#partition(random));
+    this.#every(faults.wallJumpMeanMs, random, () => {
+      const { process } = random.pick(this.#hosts);
+      process.wallOffsetMs = Math.round(
+        random.between(-faults.wallJumpMaxMs, faults.wallJumpMaxMs),
+      );
+      this.#note(process.nodeId, 'wall', `offset=${process.wallOffsetMs}`);
+    });
+    this.#every(faults.transferMeanMs, random, () => {
+      const leader = this.#leader();
+      if (leader?.replica !== undefined && !leader.process.paused) {
+        this.#note(leader.nodeId, 'transfer', '');
+        leader.replica.handOverLeadership().catch((error: unknown) => {
+          this.#fail(error instanceof Error ? error : new Error(String(error)));
+        });
+      }
+    });
+    this.#every(diskErrorMeanMs, random, () => this.#diskError(random));
+    this.#every(noSpaceMeanMs, random, () => this.#noSpace(random));
+  }
+
+  #kill(host: ReplicaHost, powerCut: boolean, random: Prng): void {
+    if (!host.process.alive) {
+      return;
+    }
+    this.#counts.kills++;
+    host.kill(powerCut);
+    const fragile = this.#fragile.includes(host.nodeId);
+    if (fragile && random.chance(this.options.faults.damageProbability) && host.damage()) {
+      this.#counts.damages++;
+    }
+    host.restartAfter(random.between(0, this.options.faults.downMaxMs));
+  }
+
+  #pause(host: ReplicaHost, random: Prng): void {
+    if (!host.process.alive || host.process.paused) {
+      return;
+    }
+    this.#counts.pauses++;
+    const { life } = host.process;
+    this.#note(host.nodeId, 'pause', '');
+    host.process.pause();
+    this.time.after(random.between(10, this.options.faults.pauseMaxMs), () => {
+      if (host.process.life === life) {
+        this.#note(host.nodeId, 'resume', '');
+        host.process.resume();
+      }
+    });
+  }
+
+  #partition(random: Prng): void {
+    this.#counts.partitions++;
+    const ids = this.#hosts.map((host) => host.nodeId);
+    const { kind, cuts } = randomPartition(random, ids, this.#leader()?.nodeId);
+    this.#note(0, 'partition', `${kind} ${cuts.map((cut) => cut.join('>')).join(' ')}`);
+    for (const [from, to] of cuts) {
+      this.#network.cut(from, to);
+    }
+    this.time.after(random.between(50, this.options.faults.partitionMaxMs), () => {
+      for (const [from, to] of cuts) {
+        this.#network.mend(from, to);
+      }
+      this.#note(0, 'mend', kind);
+    });
+  }
+
+  #diskError(random: Prng): void {
+    const host = random.pick(this.#hosts);
+    if (!host.process.alive) {
+      return;
+    }
+    this.#counts.diskErrors++;
+    if (random.chance(0.6)) {
+      this.#note(host.nodeId, 'disk error', 'log');
+      host.files.failSoon('EIO');
+    } else {
+      this.#note(host.nodeId, 'disk error', 'state');
+      host.kv.failNextSync = true;
+    }
+  }
+
+  /** A full disk for a while: admission closes, then writes fail and the process exits. */
+  #noSpace(random: Prng): void {
+    const host = random.pick(this.#hosts);
+    this.#counts.noSpace++;
+    const left = random.pick([0, 1, 2]) * this.options.segmentBytes;
+    this.#note(host.nodeId, 'no space', `left=${left}`);
+    host.files.limitSpace(left);
+    host.kv.full = left === 0 && random.chance(0.5);
+    this.time.after(random.between(500, 6_000), () => {
+      this.#note(host.nodeId, 'space again', '');
+      host.files.limitSpace(undefined);
+      host.kv.full = false;
+    });
+  }
+
+  #leader(): ReplicaHost | undefined {
+    let leader: ReplicaHost | undefined;
+    let newest = -1;
+    for (const host of this.#hosts) {
+      const leadership = host.replica?.raft.leadership();
+      if (leadership?.isLeader === true && leadership.term > newest) {
+        leader = host;
+        newest = leadership.term;
+      }
+    }
+    return leader;
+  }
+
+  // ---------------------------------------------------------------------------------- liveness
+
+  #heal(): void {
+    this.#faults = false;
+    this.#network.faulty = false;
+    this.#network.mendAll();
+    this.#banks.faulty = false;
+    this.#workload.stop();
+    this.#note(0, 'heal', '');
+    for (const host of this.#hosts) {
+      host.files.limitSpace(undefined);
+      host.kv.full = false;
+      host.kv.failNextSync = false;
+      host.process.resume();
+      if (!host.process.alive) {
+        host.restartAfter(0);
+      }
+    }
+  }
+
+  /** P4: everything accepted ends, every client is answered, every replica is the same. */
+  async #awaitLiveness(): Promise<void> {
+    const deadlineMs = this.time.nowMs + LIVENESS_MS;
+    for (;;) {
+      await this.#runFor(500);
+      const missing = this.#missing();
+      if (missing === undefined) {
+        return;
+      }
+      if (this.time.nowMs > deadlineMs) {
+        throw new InvariantViolated(
+          'P4',
+          `after ${LIVENESS_MS / 1000} s without faults: ${missing}`,
+        );
+      }
+    }
+  }
+
+  #missing(): string | undefined {
+    const unfinished = this.#oracle.unfinished();
+    if (unfinished.length > 0) {
+      return `unfinished: ${unfinished.slice(0, 5).join(', ')} (${unfinished.length})`;
+    }
+    if (this.#workload.waiting > 0) {
+      return `${this.#workload.waiting} clients without an answer`;
+    }
+    const replicas = this.#hosts.map((host) => host.replica);
+    const first = replicas[0];
+    const isEqual = replicas.every(
+      (replica) =>
+        replica !== undefined &&
+        first !== undefined &&
+        replica.store.appliedIndex === first.store.appliedIndex &&
+        !replica.raft.leadership().recovering,
+    );
+    return isEqual ? undefined : `replicas differ: ${this.table().join(' | ')}`;
+  }
+
+  #finish(): void {
+    this.#oracle.finish();
+    const digests = this.#hosts.map((host) => host.replica?.store.apply.digest());
+    if (new Set(digests).size !== 1) {
+      throw new InvariantViolated('P3', `state digests differ: ${digests.join(' ')}`);
+    }
+    const expected = this.options.participants.accounts * OPENING_BALANCE;
+    if (this.options.workload.forceStopProbability === 0 && this.#banks.total !== expected) {
+      throw new InvariantViolated('MONEY', `the banks hold ${this.#banks.total}, not ${expected}`);
+    }
+  }
+
+  async #runFor(durationMs: number): Promise<void> {
+    await this.time.runUntilAsync(this.time.nowMs + durationMs, () => this.#failure !== undefined);
+    if (this.#failure !== undefined) {
+      throw this.#failure;
+    }
+  }
+
+  #guard(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  #note(nodeId: number, event: string, detail: string): void {
+    this.#trace.add(this.time.nowMs, nodeId, event, detail);
+  }
+}
+
+export async function runReplicaSimulation(request: RunRequest): Promise<RunResult> {
+  const trace = new Trace(request.print);
+  const simulation = new ReplicaSimulation(request, trace);
+  let failure: RunResult['failure'];
+  try {
+    await simulation.run();
+  } catch (error) {
+    failure = {
+      invariant: error instanceof InvariantViolated ? error.invariant : 'EXCEPTION',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      table: simulation.table(),
+      lastEvents: trace.last(),
+    };
+  }
+  return {
+    seed: request.seed,
+    options: describeOptions(simulation.options),
+    hash: trace.hash(),
+    events: simulation.time.executed,
+    virtualMs: simulation.time.nowMs,
+    stats: simulation.stats,
+    failure,
+  };
+}
