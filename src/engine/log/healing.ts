@@ -120,8 +120,39 @@ export async function heal(
   const state = replay?.state ?? emptyState(context.writer);
   const info = await assess(damage, state, found, replay, context.seed);
   logger.error({ ...info }, 'the log is damaged: no vote from this node until it is healed');
+  return goOn(context, state, info, found, replay);
+}
+
+/**
+ * Begins the log anew at index 0, recovering, when the state that it continues is lost: what is missing
+ * comes from a leader. HardState, identity and generation stay.
+ */
+export async function startOver(
+  context: HealingContext,
+  found: Survey,
+  replay: Replay | undefined,
+): Promise<LogWriter> {
+  const state = emptyState(context.writer);
+  const { logger } = context.writer;
+  const salvage = new Salvage(context.seed);
+  for (const file of behind(found, undefined)) await salvage.collect(file, 0);
+  state.adoptHardState(salvage.hardState);
+  state.generation = Math.max(state.generation, replay?.state.generation ?? 0);
+  const info = { reason: 'damaged', file: 'state', offset: 0, lostFromIndex: 1 } as const;
+  logger.error({ ...info }, 'the log starts over: no vote from this node until it is healed');
+  return goOn(context, state, info, found, undefined);
+}
+
+/** Opens the segment that continues the readable part, or that begins the log when there is none. */
+async function goOn(
+  context: HealingContext,
+  state: LogState,
+  info: RecoveringInfo,
+  found: Survey,
+  replay: Replay | undefined,
+): Promise<LogWriter> {
   if (!context.forgetDamage) state.recovering = info;
-  state.adoptHardState(slots.fields.hardState);
+  state.adoptHardState(context.writer.slots.fields.hardState);
   const segments = replay?.segments ?? [];
   const chain = replay?.chain ?? context.seed;
   const last = segments.at(-1);

@@ -14,7 +14,7 @@
 import type { Clock, Fatal, NodeLog, OpenedLog } from '../../raft/index.ts';
 import { DEFAULT_LOG_CONFIG, type LogConfig } from './config.ts';
 import { LogError } from './errors.ts';
-import { type HealingContext, heal, putAside } from './healing.ts';
+import { type HealingContext, heal, putAside, startOver } from './healing.ts';
 import { type Identity, identitySeed, readIdentity, writeIdentity } from './identity.ts';
 import { BALLAST_NAME, FORMATTING_NAME, IDENTITY_NAME, SLOTS_NAME, segmentName } from './layout.ts';
 import { LogWriter } from './log-writer.ts';
@@ -35,6 +35,8 @@ export interface OpenLogOptions {
   readonly fatal: Fatal;
   readonly logger: NodeLog;
   readonly bugs?: ReadonlySet<string>;
+  /** The state is lost: begin at index 0, `recovering`, keeping identity and HardState. */
+  readonly startOver?: boolean;
 }
 
 export interface OpenedSegmentedLog {
@@ -110,6 +112,7 @@ async function continueLog(
   found: Survey,
   replay: Replay | undefined,
 ): Promise<LogWriter> {
+  if (opening.options.startOver === true) return startOver(opening, found, replay);
   if (verdict.kind === 'damage' || replay === undefined) {
     if (verdict.kind !== 'damage') throw new LogError('LOG_INVARIANT', 'no segment and no damage');
     return heal(opening, verdict.damage, found, replay);
@@ -171,8 +174,8 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedSegmentedL
     hardState: newerHardState(state.hardState, slots.fields.hardState),
     generation: state.generation,
   });
-  const stopped = replay?.stop.segment.sequence ?? 0;
-  const cutOff = found.path.filter((segment) => segment.sequence > stopped);
+  const kept = new Set(writer.segments.map((segment) => segment.sequence));
+  const cutOff = found.path.filter((segment) => !kept.has(segment.sequence));
   await putAside(writerContext, [...cutOff, ...found.unlinked]);
   const active = writer.segments.at(-1)?.sequence ?? 0;
   const blanks = await usableBlanks(opening, found, active);

@@ -294,6 +294,55 @@ describe('damage', () => {
   });
 });
 
+describe('a log whose state', () => {
+  it('is ahead of what can be read starts behind the state, as behind a snapshot', async () => {
+    const files = await smallLog();
+    damageEntry3(files);
+    const { log, opened, marks } = await open(files, SMALL);
+    expect(opened.recovered.lastIndex).toBe(2);
+    const { configuration } = opened.recovered.base;
+    const meta: SnapshotMeta = { index: 6, term: 1, timeMs: 1_006, configuration };
+    await log.installed(meta, marks.generation);
+    expect(log.opened().recovered).toMatchObject({
+      base: meta,
+      lastIndex: 6,
+      tail: [],
+      recovering: true,
+    });
+    await append(log, { entries: entries(7, 8, 2) });
+    files.crash();
+    const again = await open(files, SMALL);
+    expect(again.opened.recovered).toMatchObject({ base: meta, lastIndex: 8, recovering: true });
+  });
+
+  it('is lost starts over, recovering, and remembers its votes and its generation', async () => {
+    for (let nth = 1; ; nth += 1) {
+      const files = await smallLog();
+      const first = await open(files, SMALL);
+      const { configuration } = first.opened.recovered.base;
+      await first.log.installed({ index: 6, term: 1, timeMs: 1_006, configuration }, 4);
+      files.crash();
+      const before = files.operations;
+      const disk = { failed: false };
+      files.failWhen((operation) => {
+        disk.failed ||= operation.number >= before + nth;
+        return disk.failed;
+      }, 'EIO');
+      await codeOf(open(files, SMALL, [], true));
+      files.crash();
+      await open(files, SMALL, [], true);
+      files.crash();
+      const { opened, log, marks } = await open(files, SMALL);
+      expect(opened.recovering).toMatchObject({ file: 'state', lostFromIndex: 1 });
+      expect(opened.recovered).toMatchObject({ lastIndex: 0, hardState: hard(2, 3) });
+      expect(opened.recovered.base.configuration).toEqual(configuration);
+      expect(marks).toEqual({ generation: 4, flushMark: undefined, installed: undefined });
+      await append(log, { hardState: hard(3), entries: entries(1, 2, 3) });
+      if (!disk.failed) break;
+    }
+  });
+});
+
 describe('a node whose votes cannot be known', () => {
   it('because both slots are damaged is refused', async () => {
     const files = await smallLog();

@@ -63,6 +63,7 @@ export async function open(
   files: MemoryFiles,
   config: Partial<LogConfig> = CONFIG,
   bugs: readonly LogBug[] = [],
+  startOver = false,
 ): Promise<OpenedFixture> {
   const clock = new StepClock();
   const fatal: OpenedFixture['fatal'] = [];
@@ -79,6 +80,7 @@ export async function open(
     fatal: (error, context) => fatal.push({ error, context }),
     logger: { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') },
     bugs: new Set(bugs),
+    startOver,
   });
   return { ...opened, clock, fatal, said };
 }
