@@ -102,7 +102,24 @@ export async function openStorage(
     if (result.kind === 'stale') throw new StoreError('STATE_UNREADABLE', result.detail);
     await clearRebuildMark(files, directory);
   }
-  return { ...opened, store: result.store };
+  const { store } = result;
+  await liftLog(opened, store, logger);
+  return { ...opened, opened: opened.log.opened(), store };
+}
+
+/**
+ * Damage low in the log can leave it shorter than what the state has applied. The state is committed
+ * and audited, so the log may begin behind it, as behind a snapshot; it stays `recovering`.
+ */
+async function liftLog({ log }: OpenedSegmentedLog, store: Store, logger: NodeLog): Promise<void> {
+  const { appliedIndex: index, appliedTerm: term, appliedTimeMs: timeMs } = store.apply;
+  const { lastIndex } = log.stats();
+  if (index <= lastIndex) return;
+  logger.warn({ appliedIndex: index, lastIndex }, 'the log begins anew behind the state');
+  await log.installed(
+    { index, term, timeMs, configuration: store.apply.configuration },
+    store.generation,
+  );
 }
 
 function storePorts(

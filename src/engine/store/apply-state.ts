@@ -45,6 +45,8 @@ export interface ApplyTarget extends MutableState {
   readonly appliedIndex: number;
   readonly appliedTerm: number;
   readonly appliedTimeMs: number;
+  /** In effect at the applied index. */
+  readonly configuration: Configuration;
   /** Digest at the applied index. */
   digest(): bigint;
   /** Digest at a recent multiple of 1,000; undefined when it is not known (any more). */
