@@ -127,6 +127,8 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
     clockSkewMax: random.pick([0, 0.01, 0.05]),
     config: {
       ...config,
+      appendBytesMax: Math.max(4_000, config.appendBytesMax),
+      inflightBytesMax: Math.max(8_000, config.inflightBytesMax),
       uncommittedBytesMax: Math.max(64_000, config.uncommittedBytesMax),
       pendingReadsMax: 1_000,
     },
@@ -151,7 +153,7 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
     disk: drawDiskOptions(random),
     kvMeanMs: random.pick([0.1, 1, 5]),
     segmentBytes: random.pick([8, 16, 64]) * 1024,
-    entryCommandsMax: random.pick([1, 8, 1_024]),
+    entryCommandsMax: random.pick([8, 1_024]),
     trailingEntries: random.pick([10, 50, 1_000]),
     flushIntervalMs: random.pick([50, 200, 500]),
     commitEachResult: random.chance(0.2),
@@ -177,7 +179,7 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
       forceStopProbability: random.pick([0, 0, 0.02]),
       prepareProbability: random.pick([0, 0.2]),
       queryMeanMs: random.pick([100, 1_000]),
-      clientTimeoutMs: random.pick([2_000, 8_000]),
+      clientTimeoutMs: random.pick([4_000, 10_000]),
       requestTimeoutMs: random.pick([1_000, 3_000]),
     },
   };

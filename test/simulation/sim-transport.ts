@@ -18,11 +18,13 @@ import type {
 import { laneOf } from './describe-message.ts';
 import type { Prng } from './prng.ts';
 import type { SimProcess } from './sim-clock.ts';
-import type { SimNetwork } from './sim-network.ts';
+import type { Lane, SimNetwork } from './sim-network.ts';
 
 const FORWARD_TIMEOUT_MS = 2_000;
 const CHUNK_TIMEOUT_MS = 1_000;
 const SILENCE_MS = 3_000;
+/** The receiver's word that a whole stream is durable may be lost like any message. */
+const CONFIRM_TIMEOUT_MS = 5_000;
 
 export interface TransportWorld {
   readonly network: SimNetwork;
@@ -95,7 +97,8 @@ export class SimTransport implements Transport, ForwardTransport {
         }
       }
       await this.#deliver(to, () => stream.push({ kind: 'end' }));
-      await outcome;
+      const cancel = this.clock.after(CONFIRM_TIMEOUT_MS, () => stream.cut());
+      await outcome.finally(cancel);
     } catch (error) {
       stream.cut();
       throw error;
@@ -108,7 +111,7 @@ export class SimTransport implements Transport, ForwardTransport {
     const from = this.#process.nodeId;
     return new Promise<void>((resolve, reject) => {
       stream.onCut(() => reject(new Error(`the stream to node ${to} was cut`)));
-      network.send(from, to, 'snapshot', () => {
+      this.#once(to, 'snapshot', () => {
         const peer = this.#world.peer(to);
         if (peer?.receiver === undefined) {
           return;
@@ -138,7 +141,7 @@ export class SimTransport implements Transport, ForwardTransport {
   #deliver(to: NodeId, arrive: () => void): Promise<boolean> {
     return new Promise<boolean>((resolve) => {
       const cancel = this.#process.clock().after(CHUNK_TIMEOUT_MS, () => resolve(false));
-      this.#world.network.send(this.#process.nodeId, to, 'snapshot', () => {
+      this.#once(to, 'snapshot', () => {
         arrive();
         this.#world.network.send(to, this.#process.nodeId, 'snapshot', () => {
           cancel();
@@ -170,7 +173,7 @@ export class SimTransport implements Transport, ForwardTransport {
     };
     const cancel = this.#process.clock().after(FORWARD_TIMEOUT_MS, () => end({ kind: 'lost' }));
     const bytes = request.slice();
-    network.send(from, to, 'forward', () => {
+    this.#once(to, 'forward', () => {
       let replied = false;
       this.#world.peer(to)?.handler?.(from, bytes, (reply) => {
         if (!replied) {
@@ -196,9 +199,7 @@ export class SimTransport implements Transport, ForwardTransport {
     }
     const from = this.#process.nodeId;
     const copy = bytes.slice();
-    this.#world.network.send(from, to, 'forward', () => {
-      this.#world.peer(to)?.notified(from, copy);
-    });
+    this.#once(to, 'forward', () => this.#world.peer(to)?.notified(from, copy));
   }
 
   notified(from: NodeId, bytes: Uint8Array): void {
@@ -207,6 +208,17 @@ export class SimTransport implements Transport, ForwardTransport {
 
   onNotify(handler: (from: NodeId, bytes: Uint8Array) => void): void {
     this.#onNotify = handler;
+  }
+
+  /** Streams and requests belong to one connection: what breaks it may lose, never repeat. */
+  #once(to: NodeId, lane: Lane, deliver: () => void): void {
+    let delivered = false;
+    this.#world.network.send(this.#process.nodeId, to, lane, () => {
+      if (!delivered) {
+        delivered = true;
+        deliver();
+      }
+    });
   }
 
   #isAlive(): boolean {
@@ -222,6 +234,9 @@ class ChunkStream {
   #isCut = false;
 
   push(item: ChunkItem): void {
+    if (this.#isCut && item.kind !== 'cut') {
+      return;
+    }
     this.#items.push(item);
     this.#wake?.();
   }

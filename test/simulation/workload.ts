@@ -199,7 +199,8 @@ export class Workload {
     } else {
       this.stats.unknown++;
     }
-    const pauseMs = random.between(20, 500);
+    // Clients back off: without it a backlog of abandoned attempts keeps an overload alive.
+    const pauseMs = random.between(20, 500) * Math.min(2 ** (attempt - 1), 16);
     this.#world.time.after(pauseMs, () => {
       this.stats.repeats++;
       this.#submit(input, random, attempt + 1);
@@ -314,7 +315,7 @@ export class Workload {
       }
     };
     this.#world.time.after(this.#options.clientTimeoutMs, () => end(undefined));
-    this.#guard(coordinator.execute(request, this.#options.requestTimeoutMs), end);
+    this.#guard(coordinator.execute(request, 0.9 * this.#options.clientTimeoutMs), end);
     return node.nodeId;
   }
 
