@@ -172,7 +172,8 @@ export class ApplyState implements ApplyTarget {
   }
 
   digestAt(index: number): bigint | undefined {
-    return index === this.#applied.index ? this.#digest.value() : this.#digests.get(index);
+    // Never the running value: it may hold mutations of the entry that asks.
+    return this.#digests.get(index);
   }
 
   /** What the layers contain now, for a flush. */
