@@ -5,7 +5,16 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -43,6 +52,10 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
+function lastLines(node: LocalNode): string {
+  return readFileSync(join(node.directory, 'node.log'), 'utf8').split('\n').slice(-15).join('\n');
+}
+
 /** Polls until `probe` yields a value; the condition is the synchronisation, not the pause. */
 export async function until<T>(
   what: string,
@@ -62,6 +75,10 @@ export class LocalCluster {
   readonly nodes: readonly LocalNode[];
   readonly directory: string;
   readonly #main: string;
+  /** For profiles, for example --cpu-prof. */
+  readonly #nodeFlags: readonly string[] = (process.env['ASSENT_BENCH_NODE_FLAGS'] ?? '')
+    .split(' ')
+    .filter((flag) => flag !== '');
 
   private constructor(directory: string, nodes: readonly LocalNode[], main: string) {
     this.directory = directory;
@@ -118,7 +135,16 @@ export class LocalCluster {
 
   async start(id: number): Promise<void> {
     const node = this.node(id);
-    node.child = this.#spawn(node, []);
+    const child = this.#spawn(node, []);
+    node.child = child;
+    child.once('exit', (code, signal) => {
+      // Whoever stops or kills a node lets go of it first: this one ended by itself.
+      if (node.child !== child) return;
+      node.child = undefined;
+      console.error(
+        `node ${id} ended by itself, exit ${String(code ?? signal)}:\n${lastLines(node)}`,
+      );
+    });
     await until(`node ${id} answers`, 60_000, async () =>
       (await fetch(`${node.url}/livez`)).status === 200 ? true : undefined,
     );
@@ -181,14 +207,16 @@ export class LocalCluster {
 
   #spawn(node: LocalNode, args: readonly string[]): ChildProcess {
     const log = openSync(join(node.directory, 'node.log'), 'a');
-    return spawn(
+    const child = spawn(
       process.execPath,
-      [this.#main, '--config', join(node.directory, 'node.yaml'), ...args],
+      [...this.#nodeFlags, this.#main, '--config', join(node.directory, 'node.yaml'), ...args],
       {
         stdio: ['ignore', log, log],
         env: { ...process.env, UV_THREADPOOL_SIZE: process.env['UV_THREADPOOL_SIZE'] ?? '16' },
       },
     );
+    closeSync(log);
+    return child;
   }
 
   async #run(node: LocalNode, args: readonly string[]): Promise<void> {
