@@ -31,6 +31,7 @@ import {
   type ForwardTransport,
   forwardLateResult,
   LocalCoordinator,
+  RemoteWaits,
 } from '../operations/index.ts';
 import type { ParticipantCaller } from '../participants/index.ts';
 import { createPatterns } from '../patterns/index.ts';
@@ -92,6 +93,7 @@ export class LocalReplica {
   readonly coordinator: LocalCoordinator;
   readonly #ports: ReplicaPorts;
   readonly #config: ReplicaConfig;
+  readonly #remoteWaits: RemoteWaits;
   /** The term in which this node leads, by the last role change. */
   #leadingTerm: Term | undefined;
   #compactedTo: LogIndex = 0;
@@ -144,6 +146,9 @@ export class LocalReplica {
       bugs: bugs as ReadonlySet<NodeBug>,
       coreBugs: bugs as CoreBugs,
     });
+    this.#remoteWaits = new RemoteWaits(identity.nodeId, (peer, index) =>
+      this.raft.commitInterest(peer, index),
+    );
     const source = new StateTransactionSource(() => store.reader);
     this.scheduler = this.#makeScheduler(source, forward, bugs);
     this.coordinator = new LocalCoordinator(
@@ -202,6 +207,7 @@ export class LocalReplica {
       machine: new Machine({ bugs }),
       fatal,
       onApplied: (entry) => {
+        if (this.#leadingTerm !== undefined) this.#remoteWaits.applied(entry);
         this.scheduler.onApplied(entry);
         this.coordinator.applied(entry);
         this.#ports.onApplied?.(entry);
@@ -261,13 +267,17 @@ export class LocalReplica {
 
   #propose(command: Command, done: (outcome: ProposeOutcome) => void = () => undefined): void {
     this.raft.propose(encodeCommand(command), 'progress', (result) => {
+      if (result.accepted) this.#remoteWaits.appended(command, result.index);
       done(result.accepted ? { kind: 'appended', index: result.index } : { kind: 'rejected' });
     });
   }
 
   #roleChanged(change: RoleChange): void {
     this.#leadingTerm = change.role === 'leader' ? change.term : undefined;
-    if (this.#leadingTerm === undefined) this.scheduler.stopLeading();
+    if (this.#leadingTerm === undefined) {
+      this.scheduler.stopLeading();
+      this.#remoteWaits.clear();
+    }
     this.coordinator.leadershipChanged();
   }
 }
