@@ -48,7 +48,10 @@ module.exports = {
       name: 'engine-modules-by-their-doors',
       severity: 'error',
       from: { path: '^src/engine/([^/]+)/' },
-      to: { path: '^src/engine/[^/]+/', pathNot: ['^src/engine/$1/', '^src/engine/[^/]+/index[.]ts$'] },
+      to: {
+        path: '^src/engine/[^/]+/',
+        pathNot: ['^src/engine/$1/', '^src/engine/[^/]+/index[.]ts$'],
+      },
     },
     {
       name: 'src-not-test',

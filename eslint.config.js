@@ -22,7 +22,10 @@ const deterministic = {
   ],
   'no-restricted-syntax': [
     'error',
-    { selector: 'NewExpression[callee.name="Date"][arguments.length=0]', message: 'wall clock in a pure folder' },
+    {
+      selector: 'NewExpression[callee.name="Date"][arguments.length=0]',
+      message: 'wall clock in a pure folder',
+    },
     { selector: 'AwaitExpression', message: 'a pure folder runs to completion' },
   ],
 };

@@ -115,7 +115,9 @@ try {
       cluster,
       Number(values.pauses),
       (leader) => cluster.signal(leader.id, 'SIGSTOP'),
-      (leader) => Promise.resolve(cluster.signal(leader.id, 'SIGCONT')),
+      async (leader) => {
+        cluster.signal(leader.id, 'SIGCONT');
+      },
     ),
   );
   report(
