@@ -25,6 +25,7 @@ import type { SimNetwork } from './sim-network.ts';
 import type { Banks } from './sim-participants.ts';
 import { SimTransport, type TransportWorld } from './sim-transport.ts';
 import type { Trace } from './trace.ts';
+import { InvariantViolated } from './violation.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 const DIRECTORY = '/data';
@@ -246,8 +247,13 @@ export class ReplicaHost {
       return;
     }
     const cause = error instanceof Error ? error : new Error(String(error));
-    this.#trace('fatal', `${cause.message} ${JSON.stringify(context)}`);
-    if (!asksForRestart(cause)) {
+    this.#trace('fatal', `${cause.message} ${describeFields(context)}`);
+    if ('expected' in context) {
+      // A rebuild heals damage; a state that differs from the leader's was computed wrongly.
+      this.#world.fail(
+        new InvariantViolated('P3', `n${this.nodeId} diverged: ${describeFields(context)}`),
+      );
+    } else if (!asksForRestart(cause)) {
       this.#world.fail(cause);
     }
     this.kill(false);
@@ -257,7 +263,7 @@ export class ReplicaHost {
   #logger(): NodeLog {
     const write = (level: string) => (fields: object, message: string) => {
       if (this.process.alive) {
-        this.#trace(level, `${message} ${JSON.stringify(fields)}`);
+        this.#trace(level, `${message} ${describeFields(fields)}`);
       }
     };
     return {
@@ -271,6 +277,12 @@ export class ReplicaHost {
   #trace(event: string, detail: string): void {
     this.#world.trace.add(this.#world.time.nowMs, this.nodeId, event, detail);
   }
+}
+
+function describeFields(fields: object): string {
+  return JSON.stringify(fields, (_key, value: unknown) =>
+    typeof value === 'bigint' ? `0x${value.toString(16)}` : value,
+  );
 }
 
 function asksForRestart(error: Error): boolean {

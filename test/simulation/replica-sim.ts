@@ -73,7 +73,7 @@ class ReplicaSimulation {
           coordinator: () =>
             host.process.alive && !host.process.paused ? host.replica?.coordinator : undefined,
         })),
-        fail: (error) => this.#fail(error),
+        fail: (error) => this.fail(error),
       },
       this.#random.split('workload'),
       options.workload,
@@ -126,7 +126,7 @@ class ReplicaSimulation {
         bugs,
         applied: (at, entry) => this.#applied(at, entry),
         opened: (at) => this.#opened(at),
-        fail: (error) => this.#fail(error),
+        fail: (error) => this.fail(error),
       },
       process,
       this.#random.split(`host${nodeId}`),
@@ -162,7 +162,7 @@ class ReplicaSimulation {
         const known = this.#leaders.get(term);
         this.#leaders.set(term, host.nodeId);
         if (known !== undefined && known !== host.nodeId) {
-          this.#fail(
+          this.fail(
             new InvariantViolated('I1', `term ${term} has leaders n${known} and n${host.nodeId}`),
           );
         }
@@ -213,7 +213,7 @@ class ReplicaSimulation {
       if (leader?.replica !== undefined && !leader.process.paused) {
         this.#note(leader.nodeId, 'transfer', '');
         leader.replica.handOverLeadership().catch((error: unknown) => {
-          this.#fail(error instanceof Error ? error : new Error(String(error)));
+          this.fail(error instanceof Error ? error : new Error(String(error)));
         });
       }
     });
@@ -390,11 +390,12 @@ class ReplicaSimulation {
     try {
       check();
     } catch (error) {
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
+      this.fail(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
-  #fail(error: Error): void {
+  /** The first failure ends the run. */
+  fail(error: Error): void {
     this.#failure ??= error;
   }
 
@@ -407,6 +408,11 @@ export async function runReplicaSimulation(request: RunRequest): Promise<RunResu
   const trace = new Trace(request.print);
   const simulation = new ReplicaSimulation(request, trace);
   let failure: RunResult['failure'];
+  // A promise that nobody awaits would end the process: here it ends the run.
+  const lost = (reason: unknown): void => {
+    simulation.fail(reason instanceof Error ? reason : new Error(String(reason)));
+  };
+  process.on('unhandledRejection', lost);
   try {
     await simulation.run();
   } catch (error) {
@@ -416,6 +422,8 @@ export async function runReplicaSimulation(request: RunRequest): Promise<RunResu
       table: simulation.table(),
       lastEvents: trace.last(),
     };
+  } finally {
+    process.off('unhandledRejection', lost);
   }
   return {
     seed: request.seed,
