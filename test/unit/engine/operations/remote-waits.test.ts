@@ -31,7 +31,7 @@ function advance(gid: string, more: object): Command {
     decision: undefined,
     retries: 0,
     ...more,
-  } as Command;
+  };
 }
 const decided = (gid: string) => advance(gid, { decision: { to: 'succeed' } });
 const answered = (gid: string, outcome: string) => advance(gid, { results: [{ row: 1, outcome }] });

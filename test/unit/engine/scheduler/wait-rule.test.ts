@@ -60,6 +60,17 @@ describe('a wait', () => {
     expect(await look(node, 200)).toEqual({ idle: true, status: 'aborting' });
   });
 
+  it('goes on through the hurried retries of retry_limit, to the reason they end with', async () => {
+    const node = leading();
+    node.caller.answer = () => ({ kind: 'unknown' });
+    await node.submit(saga('g', 1, { options: { retryLimit: 3 } }));
+    for (let tries = 0; tries < 20; tries += 1) {
+      expect(await look(node, 5)).toEqual({ idle: false, status: 'submitted' });
+    }
+    node.caller.answer = ({ op }) => ({ kind: op === 'action' ? 'unknown' : 'success' });
+    expect(await look(node, 1_000)).toEqual({ idle: false, status: 'failed' });
+  });
+
   it('goes on while the next attempt is due at once', async () => {
     const node = leading();
     node.caller.answer = () => ({ kind: 'unknown' });
