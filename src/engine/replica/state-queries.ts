@@ -38,9 +38,10 @@ export class StateQueries implements TransactionReads {
     return { transactions: loaded.filter((found) => found !== undefined), nextPosition };
   }
 
+  /** One more than `limit` when more remain. */
   async dueAfter(dueMs: number, limit: number): Promise<readonly string[]> {
     const range = dueRange(dueMs + 1, END_OF_TIME_MS);
-    const pairs = await this.#reader().range({ ...range, limit });
+    const pairs = await this.#reader().range({ ...range, limit: limit + 1 });
     return pairs.map(([key]) => dueOfKey(key).gid);
   }
 }
