@@ -137,17 +137,23 @@ export class LocalCluster {
     const node = this.node(id);
     const child = this.#spawn(node, []);
     node.child = child;
-    child.once('exit', (code, signal) => {
-      // Whoever stops or kills a node lets go of it first: this one ended by itself.
-      if (node.child !== child) return;
-      node.child = undefined;
-      console.error(
-        `node ${id} ended by itself, exit ${String(code ?? signal)}:\n${lastLines(node)}`,
-      );
+    const ended = new Promise<never>((_resolve, reject) => {
+      child.once('exit', (code, signal) => {
+        // Whoever stops or kills a node lets go of it first: this one ended by itself.
+        if (node.child !== child) return;
+        node.child = undefined;
+        const what = `node ${id} ended by itself, exit ${String(code ?? signal)}`;
+        console.error(`${what}:\n${lastLines(node)}`);
+        reject(new Error(what));
+      });
     });
-    await until(`node ${id} answers`, 60_000, async () =>
-      (await fetch(`${node.url}/livez`)).status === 200 ? true : undefined,
-    );
+    // It may also end later, when nobody waits for it here.
+    ended.catch(() => undefined);
+    const answers = until(`node ${id} answers`, 60_000, async () => {
+      if (node.child !== child) throw new Error('ended');
+      return (await fetch(`${node.url}/livez`)).status === 200 ? true : undefined;
+    });
+    await Promise.race([answers, ended]);
   }
 
   async startAll(): Promise<void> {

@@ -97,8 +97,10 @@ async function main(words: readonly string[]): Promise<void> {
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {
-  const text =
-    error instanceof ConfigError ? error.message : String((error as Error).stack ?? error);
+  const code = error instanceof ConfigError ? EXIT.config : exitCodeOf(error);
+  // What an operator can mend is told by its message; a stack is for what only we can.
+  const expected = code !== EXIT.brokenInvariant && error instanceof Error;
+  const text = expected ? error.message : String((error as Error).stack ?? error);
   process.stderr.write(`assent-node: ${text}\n`);
-  process.exit(error instanceof ConfigError ? EXIT.config : exitCodeOf(error));
+  process.exit(code);
 });
