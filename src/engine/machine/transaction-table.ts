@@ -61,10 +61,11 @@ export class TransactionTable {
     const { definition } = after;
     const dueMs = by.dueMs ?? this.#dueMs(after);
     const saved = dueMs === after.state.dueMs ? after : withDue(after, dueMs);
+    const isNew = before === undefined;
     if (before?.definition !== definition) {
-      this.#state.put(definitionKey(definition.gid), encodeDefinition(definition));
+      this.#state.put(definitionKey(definition.gid), encodeDefinition(definition), isNew);
     }
-    this.#state.put(stateKey(definition.gid), encodeState(saved.state));
+    this.#state.put(stateKey(definition.gid), encodeState(saved.state), isNew);
     this.#writeIndexes(before, saved);
     this.#report(before, saved, by.opId);
     return saved;
@@ -85,10 +86,12 @@ export class TransactionTable {
   }
 
   #writeIndexes(before: Transaction | undefined, after: Transaction | undefined): void {
-    const wanted = new Set(after === undefined ? [] : indexKeys(after));
+    // A handful of keys each: looking through the lists costs less than making sets of them.
+    const wanted = after === undefined ? [] : indexKeys(after);
     const present = before === undefined ? [] : indexKeys(before);
-    for (const key of present) if (!wanted.delete(key)) this.#state.delete(key);
-    for (const key of wanted) this.#state.put(key, NO_VALUE);
+    for (const key of present) if (!wanted.includes(key)) this.#state.delete(key);
+    // What is not present does not exist (T1).
+    for (const key of wanted) if (!present.includes(key)) this.#state.put(key, NO_VALUE, true);
   }
 
   #report(

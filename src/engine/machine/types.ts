@@ -308,7 +308,8 @@ export type Key = string;
 export interface MutableState {
   /** @throws (a broken invariant) when the key was not named and is not in memory. */
   get(key: Key): Uint8Array | undefined;
-  put(key: Key, value: Uint8Array): void;
+  /** `isNew`: the key certainly does not exist, so nothing needs to be looked up. */
+  put(key: Key, value: Uint8Array, isNew?: boolean): void;
   delete(key: Key): void;
 }
 

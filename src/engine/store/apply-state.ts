@@ -127,9 +127,9 @@ export class ApplyState implements ApplyTarget {
   }
 
   /** The store keeps `value`: it must not be changed afterwards. */
-  put(key: Key, value: Uint8Array): void {
+  put(key: Key, value: Uint8Array, isNew = false): void {
     this.#mutate(key);
-    this.#layers.put(key, value);
+    this.#layers.put(key, value, isNew);
     this.#digest.put(key, value);
   }
 

@@ -67,14 +67,14 @@ export class StateLayers {
   name(keys: readonly Key[]): readonly Key[] {
     this.#named = keys;
     this.#fetched = new Map();
-    const missing: Key[] = [];
+    const missing = new Set<Key>();
     for (const key of keys) {
       if (this.#active.get(key) !== undefined) continue;
       const below = this.#below(key);
       if (below.found) this.#fetched.set(key, below.value);
-      else missing.push(key);
+      else missing.add(key);
     }
-    return missing;
+    return [...missing];
   }
 
   /** What LevelDB holds of a key that `name` returned. */
@@ -83,9 +83,11 @@ export class StateLayers {
     this.#cache.set(key, value);
   }
 
-  put(key: Key, value: Uint8Array): void {
+  /** `isNew`: the caller knows that no layer holds the key. */
+  put(key: Key, value: Uint8Array, isNew: boolean): void {
     const before = this.#active.get(key);
-    const absentBelow = before === undefined ? this.#isAbsentBelow(key) : before.absentBelow;
+    const absentBelow =
+      before === undefined ? isNew || this.#isAbsentBelow(key) : before.absentBelow;
     this.#active.set(key, { value, absentBelow }, before);
   }
 
@@ -117,7 +119,9 @@ export class StateLayers {
 
   /** LevelDB holds the frozen entry now; to be called for all of them before `thaw`. */
   written(key: Key, entry: OverlayEntry): void {
-    this.#cache.set(key, entry.value);
+    // Keys without a value are indexes, read by ranges only: to keep them would crowd out values.
+    const isWorthKeeping = entry.value !== undefined && entry.value.length > 0;
+    if (isWorthKeeping || this.#cache.lookup(key).found) this.#cache.set(key, entry.value);
   }
 
   thaw(): void {
