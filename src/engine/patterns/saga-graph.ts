@@ -3,6 +3,8 @@
 // Steps are numbered from 0. Each has two rows: compensate, then action (dtm reference §5.2).
 // Sequential mode adds to `orders` that each step waits for the one before (§5.7).
 
+import type { TransactionDefinition } from '../machine/index.ts';
+
 export function compensateRow(step: number): number {
   return 2 * step;
 }
@@ -21,6 +23,24 @@ export function isActionRow(row: number): boolean {
 
 type Adjacency = readonly (readonly number[])[];
 
+interface Graph {
+  readonly predecessors: Adjacency;
+  readonly followers: Adjacency;
+}
+
+/** A definition never changes, and is asked for its graph at every step of its transaction. */
+const graphs = new WeakMap<TransactionDefinition, Graph>();
+
+export function graphOf(definition: TransactionDefinition): Graph {
+  const known = graphs.get(definition);
+  if (known !== undefined) return known;
+  const { branches, concurrent, orders } = definition;
+  const predecessors = predecessorsOf({ stepCount: branches.length >> 1, concurrent, orders });
+  const graph = { predecessors, followers: followersOf(predecessors) };
+  graphs.set(definition, graph);
+  return graph;
+}
+
 /** For each step, the steps that must have succeeded before it starts. No duplicates. */
 export function predecessorsOf(saga: {
   readonly stepCount: number;
@@ -38,7 +58,7 @@ export function predecessorsOf(saga: {
 }
 
 /** For each step, the steps that wait for it. */
-export function followersOf(predecessors: Adjacency): Adjacency {
+function followersOf(predecessors: Adjacency): Adjacency {
   const followers = predecessors.map((): number[] => []);
   for (const [step, before] of predecessors.entries()) {
     for (const number of before) followers[number]?.push(step);

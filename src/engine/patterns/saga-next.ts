@@ -20,14 +20,7 @@ import {
   timeoutReason,
 } from './reasons.ts';
 import { compensationsWanted } from './saga-compensation.ts';
-import {
-  actionRow,
-  compensateRow,
-  followersOf,
-  heldLevels,
-  isActionRow,
-  stepOfRow,
-} from './saga-graph.ts';
+import { actionRow, compensateRow, heldLevels, isActionRow, stepOfRow } from './saga-graph.ts';
 import { lastAttempt, notBeforeMs, retriesOf } from './saga-retries.ts';
 import {
   effectiveStatus,
@@ -86,7 +79,7 @@ export function nextAborting(view: SagaView, nowMs: number): NextActions {
   const isRolledBack = (step: number): boolean =>
     branches[compensateRow(step)]?.wanted !== true ||
     effectiveStatus(view, compensateRow(step)) === 'succeed';
-  const followers = followersOf(view.predecessors);
+  const { followers } = view;
   const candidates: number[] = [];
   let open = 0;
   for (let step = 0; step < view.stepCount; step += 1) {

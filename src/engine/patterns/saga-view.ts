@@ -4,7 +4,7 @@
 // them: whatever is decided on a held result travels in the command that records it (P2).
 
 import type { BranchProgress, BranchResult, BranchStatus, Transaction } from '../machine/index.ts';
-import { actionRow, isActionRow, predecessorsOf } from './saga-graph.ts';
+import { actionRow, graphOf, isActionRow } from './saga-graph.ts';
 import { DETAIL_BYTES_MAX, truncateText } from './text.ts';
 import type { Knowledge } from './types.ts';
 
@@ -13,6 +13,7 @@ export interface SagaView {
   readonly knowledge: Knowledge;
   readonly stepCount: number;
   readonly predecessors: readonly (readonly number[])[];
+  readonly followers: readonly (readonly number[])[];
   /** Held results whose rows are open, by row. */
   readonly held: readonly BranchResult[];
 }
@@ -24,12 +25,12 @@ export function viewOf(transaction: Transaction, knowledge: Knowledge): SagaView
   for (const result of knowledge.held.values()) {
     if (state.branches[result.row]?.status === 'prepared') held.push(result);
   }
-  held.sort((a, b) => a.row - b.row);
+  if (held.length > 1) held.sort((a, b) => a.row - b.row);
   return {
     transaction,
     knowledge,
     stepCount,
-    predecessors: predecessorsOf({ ...definition, stepCount }),
+    ...graphOf(definition),
     held,
   };
 }

@@ -13,7 +13,7 @@ import type {
 } from '../machine/index.ts';
 import { resolveLimits, resolveOptions } from './limits.ts';
 import { recordedCompensations } from './saga-compensation.ts';
-import { isActionRow } from './saga-graph.ts';
+import { actionRow, compensateRow, graphOf, isActionRow, stepOfRow } from './saga-graph.ts';
 import { parseSagaOrder, validateSaga } from './saga-input.ts';
 import { nextAborting, nextFinished, nextPrepared, nextSubmitted } from './saga-next.ts';
 import { notBeforeMs } from './saga-retries.ts';
@@ -150,8 +150,8 @@ function checkDecision(
 }
 
 /**
- * Every unfinished saga has a time: the next planned attempt, one interval from now for rows that
- * have none planned (their answer, or their turn, comes before), or its timeout or expiry.
+ * Every unfinished saga has a time: of the rows whose turn has come, the next planned attempt, or one
+ * interval from now where none is planned (an answer comes before); or its timeout or expiry.
  */
 function dueMs(transaction: Transaction, nowMs: number): number | undefined {
   const { definition, state } = transaction;
@@ -170,10 +170,25 @@ function dueMs(transaction: Transaction, nowMs: number): number | undefined {
       for (const [row, progress] of state.branches.entries()) {
         const relevant = forward ? isActionRow(row) : progress.wanted;
         if (!relevant || progress.status !== 'prepared') continue;
+        if (!hasTurn(transaction, row, forward)) continue;
         open += 1;
         due = Math.min(due, notBeforeMs(transaction, row) ?? nowMs + definition.baseIntervalMs);
       }
       return open === 0 ? Math.min(due, nowMs + definition.baseIntervalMs) : due;
     }
   }
+}
+
+/** Whether everything that a row waits for is committed: steps before it, or those rolled back first. */
+function hasTurn({ definition, state }: Transaction, row: number, forward: boolean): boolean {
+  const { predecessors, followers } = graphOf(definition);
+  const step = stepOfRow(row);
+  if (forward) {
+    const before = predecessors[step] ?? [];
+    return before.every((number) => state.branches[actionRow(number)]?.status === 'succeed');
+  }
+  return (followers[step] ?? []).every((number) => {
+    const progress = state.branches[compensateRow(number)];
+    return progress?.wanted !== true || progress.status === 'succeed';
+  });
 }

@@ -439,4 +439,23 @@ describe('due times', () => {
     plain.advance('g', 'submitted', [result(1, 'unknown', { retryAtMs: START_MS + 25_000 })]);
     expect(plain.get('g').state.dueMs).toBe(START_MS + 25_000);
   });
+
+  test('steps whose turn has not come do not hurry one that backs off', () => {
+    const replica = submitted(3);
+    const retryAtMs = START_MS + 3_600_000;
+    replica.advance('g', 'submitted', [result(1, 'unknown', { retryAtMs })]);
+    expect(replica.get('g').state.dueMs).toBe(retryAtMs);
+  });
+
+  test('compensations whose turn has not come do not hurry one that backs off', () => {
+    const replica = submitted(2);
+    replica.advance('g', 'submitted', [ok(1), result(3, 'failure')], {
+      to: 'aborting',
+      reason: 'refused',
+      compensate: [0, 2],
+    });
+    const retryAtMs = START_MS + 3_600_000;
+    replica.advance('g', 'aborting', [result(2, 'unknown', { retryAtMs })]);
+    expect(replica.get('g').state.dueMs).toBe(retryAtMs);
+  });
 });

@@ -79,7 +79,7 @@ describe('the store against a map', () => {
               let current = model;
               for (const [name, value] of action.mutations) {
                 if (value === undefined) store.apply.delete(name);
-                else store.apply.put(name, Buffer.from(value, 'latin1'));
+                else store.apply.put(name, Buffer.from(value, 'latin1'), !current.has(name));
                 current = mutate(current, [[name, value]]);
                 expect(text(store.apply.get(name))).toBe(value);
               }
