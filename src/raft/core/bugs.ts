@@ -11,7 +11,7 @@ export type CoreBug =
   | 'voteWhileRecovering'
   /** A leader commits entries of earlier terms by counting (paper §5.4.2, Figure 8). */
   | 'commitOldTermByCounting'
-  /** A new leader appends no entry of its own term. */
+  /** A new leader appends no entry of its own term, and its reads do not wait for one. */
   | 'dropOwnTermNoop'
   /** A follower acknowledges appends before they are durable. */
   | 'ackBeforeFsync'

@@ -84,7 +84,7 @@ function newLeaderState(state: CoreState): LeaderState {
   return {
     peers: [...progress.values()],
     progress,
-    ownTermIndex: state.lastIndex + 1,
+    ownTermIndex: state.has('dropOwnTermNoop') ? state.commitIndex : state.lastIndex + 1,
     firstRound: state.round + 1,
     confirmedRound: 0,
     roundTimes: new RoundTimes(),
