@@ -7,10 +7,12 @@
 //
 // Sources: the dtm protocol reference §8; docs/metrics.md is tested against this registry.
 
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import { API_SECONDS, CALL_SECONDS, FSYNC_SECONDS } from './histogram-buckets.ts';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { API_SECONDS, CALL_SECONDS, DTM_SECONDS, FSYNC_SECONDS } from './histogram-buckets.ts';
 import { registerNodeMetrics } from './metrics-node.ts';
 import type { NodeStatusSource } from './status-source.ts';
+import { Tally } from './tally.ts';
+import { Timing } from './timing.ts';
 
 /** One answered request. `api` comes from the table of routes. */
 export interface ApiObservation {
@@ -32,125 +34,162 @@ export interface BranchObservation {
 
 const BRANCH_IDS_MAX = 100;
 
-interface RouteCounts {
-  ok: number;
-  fail: number;
-  readonly byStatus: Map<number, number>;
-}
-
 export class Metrics {
   readonly registry = new Registry();
-  /** Requests are counted here and read at scrape time: the hot path touches no label map. */
-  readonly #routes = new Map<string, RouteCounts>();
-  readonly #rejected = new Map<string, number>();
   readonly #branchIds = new Set<string>();
-  readonly #dtmResponse: Histogram<'type' | 'api'>;
-  readonly #apiDuration: Histogram<'api'>;
-  readonly #fsync: Histogram;
-  readonly #commit: Histogram;
-  readonly #apply: Histogram;
-  readonly #branchCall: Histogram<'model' | 'op'>;
-  readonly #dtmTransactions: Counter<'model' | 'status'>;
-  readonly #dtmHandled: Histogram<'model'>;
-  readonly #dtmBranches: Counter<'model' | 'branchid' | 'branchtype' | 'status'>;
+  readonly #processed: Tally<'type' | 'api' | 'status'>;
+  readonly #requests: Tally<'api' | 'status'>;
+  readonly #rejected: Tally<'code'>;
+  readonly #apiDuration: Timing<'api'>;
+  readonly #dtmResponse: Timing<'type' | 'api'>;
+  readonly #dtmTransactions: Tally<'model' | 'status'>;
+  readonly #dtmHandled: Timing<'model'>;
+  readonly #dtmBranches: Tally<'model' | 'branchid' | 'branchtype' | 'status'>;
+  readonly #branchCall: Timing<'model' | 'op'>;
+  readonly #fsync: Timing;
+  readonly #commit: Timing;
+  readonly #apply: Timing;
+  readonly #entries = this.#tally('assent_raft_entries_total', 'Entries appended as leader.', []);
+  readonly #commands = this.#tally('assent_raft_commands_total', 'Commands in those entries.', []);
+  readonly #timersLate = this.#tally(
+    'assent_raft_late_timers_total',
+    'Timers that a stall of the event loop made late.',
+    [],
+  );
+  readonly #timersLateSeconds = this.#tally(
+    'assent_raft_late_timers_seconds_total',
+    'How late they were together.',
+    [],
+  );
+  readonly #handshakesRefused = this.#tally(
+    'assent_peer_handshakes_refused_total',
+    'Handshakes refused, by either side.',
+    ['code'],
+  );
+  readonly #peerDrops = this.#tally(
+    'assent_peer_dropped_total',
+    'Messages that found no open connection or a full queue.',
+    ['lane'],
+  );
+  readonly #peerErrors = this.#tally(
+    'assent_peer_protocol_errors_total',
+    'Connections closed because a peer broke the protocol.',
+    ['code'],
+  );
 
   constructor(version: string) {
-    const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     this.#registerInfo(version);
-    this.#registerRequests();
-    this.#dtmResponse = new Histogram({
-      name: 'dtm_server_response_duration',
-      help: 'Seconds until a request was answered.',
-      labelNames: ['type', 'api'],
-      registers,
-    });
-    this.#dtmTransactions = new Counter({
-      name: 'dtm_transaction_process_total',
-      help: 'Processing passes over transactions.',
-      labelNames: ['model', 'status'],
-      registers,
-    });
-    this.#dtmHandled = new Histogram({
-      name: 'dtm_transaction_handled_duration',
-      help: 'Seconds since its creation when a transaction was processed.',
-      labelNames: ['model'],
-      registers,
-    });
-    this.#dtmBranches = new Counter({
-      name: 'dtm_branch_process_total',
-      help: 'Calls of branches that ended.',
-      labelNames: ['model', 'branchid', 'branchtype', 'status'],
-      registers,
-    });
-    this.#apiDuration = new Histogram({
-      name: 'assent_api_request_duration_seconds',
-      help: 'Time until a request was answered.',
-      labelNames: ['api'],
-      buckets: API_SECONDS,
-      registers,
-    });
-    this.#fsync = this.#duration('assent_log_fsync_duration_seconds', 'One write of the log.');
-    this.#commit = this.#duration(
+    this.#processed = this.#tally(
+      'dtm_server_process_total',
+      'Requests answered; fail: status 400 and above.',
+      ['type', 'api', 'status'],
+    );
+    this.#requests = this.#tally(
+      'assent_api_requests_total',
+      'Requests answered, by HTTP status.',
+      ['api', 'status'],
+    );
+    this.#rejected = this.#tally(
+      'assent_api_rejected_total',
+      'Requests answered with an error code.',
+      ['code'],
+    );
+    this.#apiDuration = this.#timing(
+      'assent_api_request_duration_seconds',
+      'Time until a request was answered.',
+      { labelNames: ['api'], buckets: API_SECONDS },
+    );
+    this.#dtmResponse = this.#timing(
+      'dtm_server_response_duration',
+      'Seconds until a request was answered.',
+      { labelNames: ['type', 'api'], buckets: DTM_SECONDS },
+    );
+    this.#dtmTransactions = this.#tally(
+      'dtm_transaction_process_total',
+      'Processing passes over transactions.',
+      ['model', 'status'],
+    );
+    this.#dtmHandled = this.#timing(
+      'dtm_transaction_handled_duration',
+      'Seconds since its creation when a transaction was processed.',
+      { labelNames: ['model'], buckets: DTM_SECONDS },
+    );
+    this.#dtmBranches = this.#tally('dtm_branch_process_total', 'Calls of branches that ended.', [
+      'model',
+      'branchid',
+      'branchtype',
+      'status',
+    ]);
+    this.#branchCall = this.#timing(
+      'assent_scheduler_branch_call_duration_seconds',
+      'One call of a participant.',
+      { labelNames: ['model', 'op'], buckets: CALL_SECONDS },
+    );
+    const fsync = { labelNames: [], buckets: FSYNC_SECONDS };
+    this.#fsync = this.#timing('assent_log_fsync_duration_seconds', 'One write of the log.', fsync);
+    this.#commit = this.#timing(
       'assent_raft_commit_duration_seconds',
       'From append on this leader to commit.',
+      fsync,
     );
-    this.#apply = this.#duration('assent_raft_apply_duration_seconds', 'One batch of apply.');
-    this.#branchCall = new Histogram({
-      name: 'assent_scheduler_branch_call_duration_seconds',
-      help: 'One call of a participant.',
-      labelNames: ['model', 'op'],
-      buckets: CALL_SECONDS,
-      registers,
-    });
+    this.#apply = this.#timing('assent_raft_apply_duration_seconds', 'One batch of apply.', fsync);
   }
 
   requestAnswered(observation: ApiObservation): void {
-    const { api, status, code } = observation;
-    const seconds = observation.durationMs / 1_000;
-    let counts = this.#routes.get(api);
-    if (counts === undefined) {
-      counts = { ok: 0, fail: 0, byStatus: new Map() };
-      this.#routes.set(api, counts);
-    }
-    if (status >= 400) counts.fail += 1;
-    else counts.ok += 1;
-    counts.byStatus.set(status, (counts.byStatus.get(status) ?? 0) + 1);
+    const { api, status, durationMs, code } = observation;
+    this.#processed.add(['http', api, status >= 400 ? 'fail' : 'ok']);
+    this.#requests.add([api, String(status)]);
     if (code !== undefined) this.requestRejected(code);
-    this.#apiDuration.observe({ api }, seconds);
-    this.#dtmResponse.observe({ type: 'http', api }, seconds);
+    this.#apiDuration.record(durationMs, api);
+    this.#dtmResponse.record(durationMs, 'http', api);
   }
 
   /** Also for what never became a request: malformed bytes, a timeout. */
   requestRejected(code: string): void {
-    this.#rejected.set(code, (this.#rejected.get(code) ?? 0) + 1);
+    this.#rejected.add([code]);
   }
 
   logWritten(durationMs: number): void {
-    this.#fsync.observe(durationMs / 1_000);
+    this.#fsync.record(durationMs);
   }
   committed(durationMs: number): void {
-    this.#commit.observe(durationMs / 1_000);
+    this.#commit.record(durationMs);
   }
   applied(durationMs: number): void {
-    this.#apply.observe(durationMs / 1_000);
+    this.#apply.record(durationMs);
+  }
+  /** Commands that were gathered into one entry. */
+  gathered(commands: number): void {
+    this.#entries.add([]);
+    this.#commands.add([], commands);
+  }
+  timerLate(latenessMs: number): void {
+    this.#timersLate.add([]);
+    this.#timersLateSeconds.add([], latenessMs / 1_000);
+  }
+
+  handshakeRefused(code: string): void {
+    this.#handshakesRefused.add([code]);
+  }
+  peerMessageDropped(lane: string): void {
+    this.#peerDrops.add([lane]);
+  }
+  peerProtocolError(code: string): void {
+    this.#peerErrors.add([code]);
   }
 
   /** dtm counts passes, not transactions; `ageMs` is the time since its creation. */
   transactionProcessed(type: string, ok: boolean, ageMs: number): void {
-    this.#dtmTransactions.inc({ model: type, status: ok ? 'ok' : 'fail' });
-    this.#dtmHandled.observe({ model: type }, ageMs / 1_000);
+    this.#dtmTransactions.add([type, ok ? 'ok' : 'fail']);
+    this.#dtmHandled.record(ageMs, type);
   }
 
   branchCalled(observation: BranchObservation): void {
-    const { type, op, outcome } = observation;
-    this.#branchCall.observe({ model: type, op }, observation.durationMs / 1_000);
-    this.#dtmBranches.inc({
-      model: type,
-      branchid: this.#boundedBranchId(observation.branchId),
-      branchtype: op,
-      status: outcome === 'success' ? 'ok' : 'fail',
-    });
+    const { type, op, outcome, durationMs } = observation;
+    this.#branchCall.record(durationMs, type, op);
+    const branchId = this.#boundedBranchId(observation.branchId);
+    this.#dtmBranches.add([type, branchId, op, outcome === 'success' ? 'ok' : 'fail']);
   }
 
   observeNode(source: NodeStatusSource): void {
@@ -179,8 +218,16 @@ export class Metrics {
     return branchId;
   }
 
-  #duration(name: string, help: string): Histogram {
-    return new Histogram({ name, help, buckets: FSYNC_SECONDS, registers: [this.registry] });
+  #tally<L extends string>(name: string, help: string, labelNames: readonly L[]): Tally<L> {
+    return new Tally(this.registry, { name, help, labelNames });
+  }
+
+  #timing<L extends string = never>(
+    name: string,
+    help: string,
+    shape: { readonly labelNames: L[]; readonly buckets: number[] },
+  ): Timing<L> {
+    return new Timing({ name, help, ...shape, registers: [this.registry] });
   }
 
   #gauge(name: string, help: string, read: () => number): void {
@@ -208,46 +255,5 @@ export class Metrics {
       labelNames: ['version', 'node_version'],
       registers,
     }).set({ version, node_version: process.version }, 1);
-  }
-
-  #registerRequests(): void {
-    const registers = [this.registry];
-    const routes = this.#routes;
-    const rejected = this.#rejected;
-    new Counter({
-      name: 'dtm_server_process_total',
-      help: 'Requests answered; fail: status 400 and above.',
-      labelNames: ['type', 'api', 'status'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [api, { ok, fail }] of routes) {
-          if (ok > 0) this.inc({ type: 'http', api, status: 'ok' }, ok);
-          if (fail > 0) this.inc({ type: 'http', api, status: 'fail' }, fail);
-        }
-      },
-    });
-    new Counter({
-      name: 'assent_api_requests_total',
-      help: 'Requests answered, by HTTP status.',
-      labelNames: ['api', 'status'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [api, { byStatus }] of routes) {
-          for (const [status, count] of byStatus) this.inc({ api, status: String(status) }, count);
-        }
-      },
-    });
-    new Counter({
-      name: 'assent_api_rejected_total',
-      help: 'Requests answered with an error code.',
-      labelNames: ['code'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [code, count] of rejected) this.inc({ code }, count);
-      },
-    });
   }
 }

@@ -8,10 +8,12 @@ import {
 } from '../engine/index.ts';
 import { raftNodeConfig } from '../raft/index.ts';
 import type { Config } from './config.ts';
+import { DEFAULT_PEER_LIMITS, type PeerLimits } from './peer/index.ts';
 
 /** dtm answers a waited-for submit within RequestTimeout + 4 s (the dtm reference §5.4). */
 const WAIT_GRACE_MS = 4_000;
 const RETRY_MS = 20;
+/** Room for what encloses the largest body or entry: headers, lengths, options. */
 const ENTRY_OVERHEAD_BYTES = 1024 * 1024;
 
 export function replicaConfig(config: Config): ReplicaConfig {
@@ -67,6 +69,15 @@ export function replicaConfig(config: Config): ReplicaConfig {
       requestTimeoutMs: transactions.requestTimeoutMs,
       readTimeoutMs: api.operationTimeoutMs,
     },
+  };
+}
+
+/** A frame carries one append, and an append one entry of any size. */
+export function peerLimits(config: Config): Partial<PeerLimits> {
+  const { commandBytesMax, entryBytesMax, appendBytesMax } = replicaConfig(config).raft;
+  const largestBytes = Math.max(commandBytesMax, entryBytesMax, appendBytesMax);
+  return {
+    frameBytesMax: Math.max(DEFAULT_PEER_LIMITS.frameBytesMax, largestBytes + ENTRY_OVERHEAD_BYTES),
   };
 }
 

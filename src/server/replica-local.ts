@@ -19,9 +19,9 @@ import type { FormatIdentity } from './command-line.ts';
 import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
 import { ObservedCaller } from './observed-caller.ts';
-import { PeerNetwork } from './peer/index.ts';
+import { PeerNetwork, type PeerObserver } from './peer/index.ts';
 import type { Replica, ReplicaFactory, ReplicaPorts } from './replica.ts';
-import { participantsConfig, replicaConfig } from './replica-config.ts';
+import { participantsConfig, peerLimits, replicaConfig } from './replica-config.ts';
 import { ReplicaStatus } from './replica-status.ts';
 import { systemClock, systemRandom, withFlushDelay } from './system-ports.ts';
 
@@ -97,7 +97,7 @@ class ProcessReplica implements Replica {
   }
 
   #connect({ identity, bootId }: ReplicaSelf): PeerNetwork {
-    const { config, log } = this.#ports;
+    const { config, log, metrics } = this.#ports;
     const births = new Map(identity.voters.map(({ nodeId, birthId }) => [nodeId, birthId]));
     const network = new PeerNetwork({
       self: {
@@ -116,6 +116,8 @@ class ProcessReplica implements Replica {
       clock: systemClock,
       random: systemRandom,
       logger: log,
+      limits: peerLimits(config),
+      observer: peerObserver(metrics),
     });
     this.#network = network;
     return network;
@@ -125,10 +127,20 @@ class ProcessReplica implements Replica {
 function observer(metrics: Metrics): RaftObserver {
   return {
     persisted: ({ durationMs }) => metrics.logWritten(durationMs),
-    gathered: () => undefined,
+    gathered: (commands) => metrics.gathered(commands),
     committed: (durationMs) => metrics.committed(durationMs),
     applied: (_entries, durationMs) => metrics.applied(durationMs),
-    timerLate: () => undefined,
+    timerLate: (latenessMs) => metrics.timerLate(latenessMs),
+  };
+}
+
+function peerObserver(metrics: Metrics): PeerObserver {
+  return {
+    connected: () => undefined,
+    disconnected: () => undefined,
+    handshakeRefused: (code) => metrics.handshakeRefused(code),
+    dropped: (_peer, lane) => metrics.peerMessageDropped(lane),
+    protocolError: (code) => metrics.peerProtocolError(code),
   };
 }
 
