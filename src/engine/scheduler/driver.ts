@@ -103,13 +103,13 @@ export class Driver {
     }
     const pattern = this.#ports.patterns[run.transaction.definition.type];
     if (pattern === undefined) {
-      run.waitingFor = `a leader that knows the pattern ${run.transaction.definition.type}`;
+      run.actions = undefined;
       this.#events.resting(run, undefined);
       return;
     }
     const nowMs = this.#ports.logTimeNowMs();
     const actions = this.#nextActions(run, pattern, nowMs);
-    run.waitingFor = actions.waitingFor;
+    run.actions = actions;
     const recordMs =
       actions.record === undefined ? undefined : this.#record(run, actions.record, nowMs);
     const callMs = this.#startCalls(run, pattern, actions.call, nowMs);
@@ -400,7 +400,6 @@ export class Driver {
 
   #waitForLease(run: Run): void {
     run.waitsForLease = true;
-    run.waitingFor = 'the dispatch lease';
     this.#waitingForLease.add(run);
     this.#pollLease();
   }

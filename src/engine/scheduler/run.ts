@@ -5,7 +5,7 @@
 // so what was started is on record (docs/architecture.md §Transactions, "What may have run").
 
 import type { BranchResult, Transaction, TransactionStatus } from '../machine/index.ts';
-import type { Knowledge } from '../patterns/index.ts';
+import type { Knowledge, NextActions } from '../patterns/index.ts';
 
 /** A command under way, from its proposal to its apply. */
 export interface Outstanding {
@@ -35,8 +35,8 @@ export class Run implements Knowledge {
   deferred: Map<number, number> | undefined;
   /** Calls wait for the dispatch lease. */
   waitsForLease = false;
-  /** What the pattern waits for, in its words. */
-  waitingFor = '';
+  /** What its pattern last asked for; undefined: this leader does not know the pattern. */
+  actions: NextActions | undefined;
   lookAtMs: number | undefined;
   readonly payloadBytes: number;
 
@@ -53,6 +53,13 @@ export class Run implements Knowledge {
     // again in a term that it led before.
     this.drivenSinceAccepted = transaction.state.acceptedTerm === term;
     this.payloadBytes = payloadBytesOf(transaction);
+  }
+
+  /** What it waits for, in a few words. */
+  get waitingFor(): string {
+    if (this.waitsForLease) return 'the dispatch lease';
+    if (this.actions !== undefined) return this.actions.waitingFor;
+    return `a leader that knows the pattern ${this.transaction.definition.type}`;
   }
 
   get isFinal(): boolean {
