@@ -225,6 +225,8 @@ function acknowledgeSnapshot(state: CoreState, to: NodeId | undefined, matchInde
 /** The log on disk now begins behind `index`. */
 export function onCompacted(state: CoreState, index: LogIndex, term: Term): void {
   if (index <= state.trail.baseIndex) return;
+  // The snapshot's record has already moved the log's base; its own event brings everything along.
+  if (state.installing !== undefined) return;
   assertThat(index <= state.commitIndex, `compaction to ${index} beyond the commit`);
   assertThat(state.trail.termAt(index) === term, `compaction to ${index} at the wrong term`);
   state.trail.compactTo(index);
