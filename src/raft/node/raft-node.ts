@@ -399,6 +399,8 @@ export class RaftNode {
     const upTo = Math.min(index, this.#applier.appliedIndex, this.#snapshots.compactableIndex);
     if (upTo <= 0) return;
     const base = await this.#deps.log.compact(upTo);
+    // An install under way may have moved the base further; the core hears of that by its end.
+    if (base.index > upTo) return;
     this.#dispatch({ kind: 'compacted', index: base.index, term: base.term });
   }
 
