@@ -196,6 +196,12 @@ export class ReplicaHost {
         const names = [...(await files.list(path)), ...(await kv.list(path))];
         return [...new Set(names)].sort();
       },
+      // A state that is put aside is never opened again.
+      rename: async (from, to) => {
+        const name = from.slice(DIRECTORY.length + 1);
+        if ((await kv.list(DIRECTORY)).includes(name)) await kv.removeDirectory(from);
+        else await files.rename(from, to);
+      },
       removeDirectory: async (path) => {
         await kv.removeDirectory(path);
         await files.removeDirectory(path);

@@ -5,12 +5,13 @@
 // damage (verdict.ts), and the decision to vote again, which is consensus's.
 //
 // Nothing damaged is overwritten: a file that is partly readable stays as it is, others behind it are
-// kept aside, up to a bound.
+// kept aside (aside.ts).
 
 import type { RecoveringInfo } from '../../raft/index.ts';
+import { putAside } from './aside.ts';
 import { errorCode, LogError } from './errors.ts';
 import { initialConfiguration } from './identity.ts';
-import { DAMAGED_SUFFIX, segmentName } from './layout.ts';
+import { segmentName } from './layout.ts';
 import { LogState } from './log-state.ts';
 import { LogWriter, type WriterContext } from './log-writer.ts';
 import type { FileHandle } from './ports.ts';
@@ -156,6 +157,8 @@ async function goOn(
   const segments = replay?.segments ?? [];
   const chain = replay?.chain ?? context.seed;
   const last = segments.at(-1);
+  // Before the slots name another first segment: what stands before that one is deleted at open.
+  if (last === undefined) await putAside(context.writer, [...found.path, ...found.unlinked]);
   const writer = new LogWriter(context.writer, state, segments, chain);
   const blank = await createBlank(context, found.highestSequence + 1);
   if (last === undefined) {
@@ -166,22 +169,4 @@ async function goOn(
   }
   if (!context.forgetDamage) await writer.write([{ kind: 'recovering', info }]);
   return writer;
-}
-
-/** Puts the files of void segments aside, and removes the oldest of those beyond `keepMax`. */
-export async function putAside(
-  { files, directory, config }: WriterContext,
-  voided: readonly { readonly sequence: number; readonly handle: FileHandle }[],
-): Promise<void> {
-  if (voided.length === 0) return;
-  for (const { sequence, handle } of voided) {
-    await handle.close();
-    const path = `${directory}/${segmentName(sequence)}`;
-    await files.rename(path, `${path}${DAMAGED_SUFFIX}`);
-  }
-  const kept = (await files.list(directory)).filter((name) => name.endsWith(DAMAGED_SUFFIX));
-  for (const name of kept.slice(0, Math.max(0, kept.length - config.damagedFilesMax))) {
-    await files.remove(`${directory}/${name}`);
-  }
-  await files.syncDirectory(directory);
 }

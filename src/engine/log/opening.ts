@@ -12,9 +12,10 @@
 //   O4. Damage together with a damaged slot leaves the vote unknown: refused.
 
 import type { Clock, Fatal, NodeLog, OpenedLog } from '../../raft/index.ts';
+import { dropLaterAside, dropOldAside, putAside } from './aside.ts';
 import { DEFAULT_LOG_CONFIG, type LogConfig } from './config.ts';
 import { LogError } from './errors.ts';
-import { type HealingContext, heal, putAside, startOver } from './healing.ts';
+import { type HealingContext, heal, startOver } from './healing.ts';
 import { type Identity, identitySeed, readIdentity, writeIdentity } from './identity.ts';
 import { BALLAST_NAME, FORMATTING_NAME, IDENTITY_NAME, SLOTS_NAME, segmentName } from './layout.ts';
 import { LogWriter } from './log-writer.ts';
@@ -165,6 +166,9 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedSegmentedL
   const replay =
     first === undefined ? undefined : await new Replayer(first, seed, tail).run(found.path);
   const verdict = await judge(found, replay, seed);
+  const wasRecovering =
+    replay?.state.recovering !== undefined ||
+    found.unlinked.some(({ parsed }) => parsed?.header.recovering !== undefined);
   const writer = await continueLog(opening, verdict, found, replay);
   const { state } = writer;
   state.adoptHardState(slots.fields.hardState);
@@ -176,7 +180,10 @@ export async function openLog(options: OpenLogOptions): Promise<OpenedSegmentedL
   });
   const kept = new Set(writer.segments.map((segment) => segment.sequence));
   const cutOff = found.path.filter((segment) => !kept.has(segment.sequence));
-  await putAside(writerContext, [...cutOff, ...found.unlinked]);
+  const voided = [...cutOff, ...found.unlinked];
+  await putAside(writerContext, voided);
+  if (state.recovering === undefined) await dropOldAside(writerContext);
+  else if (wasRecovering) await dropLaterAside(writerContext, voided);
   const active = writer.segments.at(-1)?.sequence ?? 0;
   const blanks = await usableBlanks(opening, found, active);
   await files.syncDirectory(directory);

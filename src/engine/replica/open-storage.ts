@@ -24,6 +24,7 @@ import {
   type StorePorts,
 } from '../store/index.ts';
 import { clearRebuildMark, isRebuildMarked, markRebuild } from './rebuild-mark.ts';
+import { dropStateAside, setStateAside } from './state-aside.ts';
 
 export interface StoragePorts {
   readonly files: Files;
@@ -98,11 +99,15 @@ export async function openStorage(
       await opened.log.close();
       opened = await open(true);
     }
+    if (opened.opened.recovering !== undefined) {
+      await setStateAside(files, directory, opened.marks.generation);
+    }
     result = await tryStore(true);
     if (result.kind === 'stale') throw new StoreError('STATE_UNREADABLE', result.detail);
     await clearRebuildMark(files, directory);
   }
   const { store } = result;
+  if (opened.opened.recovering === undefined) await dropStateAside(files, directory);
   await liftLog(opened, store, logger);
   return { ...opened, opened: opened.log.opened(), store };
 }
