@@ -57,7 +57,12 @@ export class LocalCoordinator implements Coordinator {
     this.#deps = deps;
     this.#config = config;
     this.#operations = new OperationLog(self, deps, config);
-    this.#waits = new Waits(deps.clock, (gid) => deps.reads.load(gid), deps.logTimeNowMs);
+    this.#waits = new Waits(
+      deps.clock,
+      (gid) => deps.reads.load(gid),
+      deps.logTimeNowMs,
+      self.nodeId,
+    );
     serveForwarding(deps.forward, deps.consensus, deps.onLateResult);
   }
 

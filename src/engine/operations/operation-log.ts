@@ -72,7 +72,7 @@ export class OperationLog {
 
   start(): void {
     this.#pump();
-    this.#sweepLater();
+    this.#sweepWhileNeeded();
   }
 
   get openCount(): number {
@@ -109,6 +109,7 @@ export class OperationLog {
       this.#nextSeq += 1;
       this.#open.set(operation.seq, operation);
       if (this.#session === 'open') this.#dispatch(operation);
+      this.#sweepWhileNeeded();
     });
   }
 
@@ -286,11 +287,14 @@ export class OperationLog {
     }
   }
 
-  #sweepLater(): void {
-    if (this.#stopped) return;
-    this.#cancelSweep = this.#clock.after(SWEEP_MS, () => {
+  /** An idle node does not wake up for it: nothing is open, and the session stands or never will. */
+  #sweepWhileNeeded(): void {
+    const isSettled = this.#session === 'open' || this.#session === 'ended';
+    if (this.#stopped || (isSettled && this.#open.size === 0)) return;
+    this.#cancelSweep ??= this.#clock.after(SWEEP_MS, () => {
+      this.#cancelSweep = undefined;
       this.#sweep();
-      this.#sweepLater();
+      this.#sweepWhileNeeded();
     });
   }
 

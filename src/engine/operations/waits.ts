@@ -7,7 +7,7 @@
 // up after 8–10 s, so RequestTimeout + 4 s is the most that a wait may last).
 
 import type { Cancel, Clock } from '../../raft/index.ts';
-import type { AppliedEntry, Transaction } from '../machine/index.ts';
+import type { AppliedEntry, Transaction, TransactionChange } from '../machine/index.ts';
 import { isNotFinishedButIdle } from '../scheduler/index.ts';
 import type { WaitOutcome } from './types.ts';
 
@@ -19,11 +19,22 @@ interface Wait {
   last: Transaction | undefined;
 }
 
+interface Recent {
+  transaction: Transaction | undefined;
+  timeMs: number;
+}
+
 export class Waits {
   readonly #clock: Clock;
   readonly #load: (gid: string) => Promise<Transaction | undefined>;
   readonly #logTimeNowMs: () => number;
+  readonly #nodeId: number;
   readonly #waits = new Map<string, Set<Wait>>();
+  /**
+   * What operations of this node have made of their transactions in this turn: whoever asked for one
+   * is about to wait for it, and need not read it back.
+   */
+  readonly #recent = new Map<string, Recent>();
   #count = 0;
   /** Periods without a known leader, begun so far; odd parts are told by `#leaderMissing`. */
   #leaderGaps = 0;
@@ -33,7 +44,9 @@ export class Waits {
     clock: Clock,
     load: (gid: string) => Promise<Transaction | undefined>,
     logTimeNowMs: () => number,
+    nodeId: number,
   ) {
+    this.#nodeId = nodeId;
     this.#clock = clock;
     this.#load = load;
     this.#logTimeNowMs = logTimeNowMs;
@@ -57,6 +70,11 @@ export class Waits {
       set.add(wait);
       this.#waits.set(gid, set);
       this.#count += 1;
+      const recent = this.#recent.get(gid);
+      if (recent !== undefined) {
+        this.#look(wait, recent.transaction, recent.timeMs);
+        return;
+      }
       // What was applied before the wait was registered announces itself through the state.
       this.#load(gid).then(
         (transaction) => {
@@ -68,8 +86,8 @@ export class Waits {
   }
 
   applied(entry: AppliedEntry): void {
-    if (this.#count === 0) return;
     for (const change of entry.changes) {
+      this.#remember(change, entry.timeMs);
       const set = this.#waits.get(change.gid);
       if (set === undefined) continue;
       for (const wait of [...set]) this.#look(wait, change.after, entry.timeMs);
@@ -89,6 +107,17 @@ export class Waits {
           message: 'this node is stopping; query the transaction',
         });
       }
+    }
+  }
+
+  #remember({ gid, after, opId }: TransactionChange, timeMs: number): void {
+    const recent = this.#recent.get(gid);
+    if (recent !== undefined) {
+      recent.transaction = after;
+      recent.timeMs = timeMs;
+    } else if (opId?.nodeId === this.#nodeId) {
+      if (this.#recent.size === 0) this.#clock.defer(() => this.#recent.clear());
+      this.#recent.set(gid, { transaction: after, timeMs });
     }
   }
 
