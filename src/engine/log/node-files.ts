@@ -10,6 +10,12 @@ import type { FileHandle, Files } from './ports.ts';
 
 const OPEN_FLAGS = { create: 'wx+', write: 'r+', read: 'r' } as const;
 
+/**
+ * A write this small only copies into the page cache, in less time than it takes to hand it to the
+ * pool and to hear of its end; what waits for the disk is the flush, which is never synchronous.
+ */
+const SYNC_WRITE_BYTES_MAX = 64 * 1024;
+
 /** An operation that reports by callback, as a promise. */
 function call<Result>(
   start: (done: (error: Error | null, result?: Result) => void) => void,
@@ -33,6 +39,9 @@ class NodeFileHandle implements FileHandle {
 
   async writeAt(offset: number, bytes: Uint8Array): Promise<void> {
     let written = 0;
+    if (bytes.length <= SYNC_WRITE_BYTES_MAX) {
+      written = fs.writeSync(this.#descriptor, bytes, 0, bytes.length, offset);
+    }
     while (written < bytes.length) {
       const from = written;
       // A write may end short, at a signal or a full disk; the next one then says why.
