@@ -50,6 +50,7 @@ export class Health {
       },
       { name: 'applied_lag', ok: lag <= LAG_ENTRIES_MAX },
       { name: 'session', ok: operations?.sessionOpen === true },
+      { name: 'log_whole', ok: this.#source.log()?.recovering === undefined },
     ];
   }
 }

@@ -25,6 +25,12 @@ import { participantsConfig, peerLimits, replicaConfig } from './replica-config.
 import { ReplicaStatus } from './replica-status.ts';
 import { systemClock, systemRandom, withFlushDelay } from './system-ports.ts';
 
+/** Two processes with one identity would vote twice. */
+class ForeignDataError extends Error {
+  override readonly name = 'ForeignDataError';
+  readonly code = 'DATA_REFUSED';
+}
+
 class ProcessReplica implements Replica {
   readonly status: ReplicaStatus;
   readonly #ports: ReplicaPorts;
@@ -98,6 +104,11 @@ class ProcessReplica implements Replica {
 
   #connect({ identity, bootId }: ReplicaSelf): PeerNetwork {
     const { config, log, metrics } = this.#ports;
+    if (identity.nodeId !== config.node.id) {
+      throw new ForeignDataError(
+        `${config.node.dataDir} belongs to node ${identity.nodeId}, this is node ${config.node.id} (node.id)`,
+      );
+    }
     const births = new Map(identity.voters.map(({ nodeId, birthId }) => [nodeId, birthId]));
     const network = new PeerNetwork({
       self: {
