@@ -177,6 +177,7 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
       retryLimitProbability: random.pick([0, 0.2]),
       repeatProbability: random.pick([0, 0.2]),
       forceStopProbability: random.pick([0, 0, 0.02]),
+      hurryProbability: random.pick([0, 0.5]),
       prepareProbability: random.pick([0, 0.2]),
       queryMeanMs: random.pick([100, 1_000]),
       clientTimeoutMs: random.pick([4_000, 10_000]),

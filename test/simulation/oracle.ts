@@ -8,6 +8,8 @@
 
 import type {
   AppliedEntry,
+  OperationId,
+  OperationResult,
   Transaction,
   TransactionChange,
   TransactionStatus,
@@ -31,6 +33,9 @@ export class Oracle {
   readonly #applied = new Map<number, string>();
   readonly #effects = new Map<string, LedgerEntry[]>();
   readonly #accepted = new Set<string>();
+  /** By operation: its result, and the index at which it changed something. */
+  readonly #results = new Map<string, string>();
+  readonly #runs = new Map<string, number>();
   #lastIndex = 0;
   readonly stats = { succeeded: 0, failed: 0, calls: 0 };
 
@@ -47,9 +52,30 @@ export class Oracle {
     require(entry.index > this.#lastIndex, 'P3', () =>
       `n${nodeId} is first to apply ${entry.index} after ${this.#lastIndex}`);
     this.#lastIndex = entry.index;
+    for (const { opId, result } of entry.operations) {
+      this.#operation(entry.index, operationKey(opId), describeResult(result));
+    }
     for (const change of entry.changes) {
       this.#change(entry.index, change);
+      if (change.opId !== undefined) {
+        this.#ran(entry.index, operationKey(change.opId));
+      }
     }
+  }
+
+  /** However often an operation is in the log, it has one result (exactly once, thesis §6.3). */
+  #operation(index: number, key: string, result: string): void {
+    const known = this.#results.get(key);
+    this.#results.set(key, result);
+    require(known === undefined || known === result, 'P6', () =>
+      `operation ${key} yields ${result} at ${index}, and ${known} before`);
+  }
+
+  #ran(index: number, key: string): void {
+    const known = this.#runs.get(key);
+    this.#runs.set(key, index);
+    require(known === undefined || known === index, 'P6', () =>
+      `operation ${key} runs at ${index}, and ran at ${known} before`);
   }
 
   #change(index: number, change: TransactionChange): void {
@@ -222,6 +248,16 @@ function mayBecome(from: TransactionStatus, to: TransactionStatus, forced: boole
   }
 }
 
+function operationKey(opId: OperationId): string {
+  return `${opId.nodeId}.${opId.incarnation}.${opId.seq}`;
+}
+
+function describeResult(result: OperationResult): string {
+  return 'message' in result
+    ? `${result.kind}:${result.message}`
+    : `${result.kind}:${result.count}`;
+}
+
 /** Everything about an applied entry that two replicas must agree on, as text. */
 function digestOf(entry: AppliedEntry): string {
   const changes = entry.changes.map((change) => {
@@ -233,8 +269,7 @@ function digestOf(entry: AppliedEntry): string {
     return `${change.gid} ${change.before ?? '-'}>${state?.status ?? '-'} due=${state?.dueMs ?? ''} upd=${state?.updateTimeMs ?? ''} [${rows?.join(' ') ?? ''}] ${state?.rollbackReason ?? ''}`;
   });
   const operations = entry.operations.map(
-    ({ opId, result }) =>
-      `${opId.nodeId}.${opId.incarnation}.${opId.seq}=${result.kind}${'message' in result ? `:${result.message}` : ''}`,
+    ({ opId, result }) => `${operationKey(opId)}=${describeResult(result)}`,
   );
   return `${entry.index}/${entry.term}@${entry.timeMs} {${changes.join('; ')}} {${operations.join(' ')}} refused=${entry.refusedOperations.length}`;
 }

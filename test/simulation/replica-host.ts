@@ -97,8 +97,8 @@ export class ReplicaHost {
         if (this.process.alive && this.process.life === life) {
           this.replica = replica;
           this.#trace('open', `boot=${replica.bootId} applied=${replica.store.appliedIndex}`);
-          replica.start();
           this.#world.opened(this);
+          replica.start();
         }
       })
       .catch((error: unknown) => this.#fatal(life, error, {}));

@@ -12,6 +12,7 @@ import { describeOptions, drawReplicaOptions, type ReplicaOptions } from './opti
 import { Oracle } from './oracle.ts';
 import { randomPartition } from './partitions.ts';
 import { Prng } from './prng.ts';
+import { Promises } from './promises.ts';
 import { ReplicaHost } from './replica-host.ts';
 import type { RunRequest, RunResult } from './run-result.ts';
 import { SimProcess } from './sim-clock.ts';
@@ -36,7 +37,7 @@ class ReplicaSimulation {
   readonly #hosts: ReplicaHost[] = [];
   /** The minority whose disks may be damaged: nobody could heal a majority. */
   readonly #fragile: readonly number[];
-  readonly #leaders = new Map<number, number>();
+  readonly #promises = new Promises();
   #faults = true;
   #failure: Error | undefined;
   readonly #counts = { kills: 0, partitions: 0, pauses: 0, damages: 0, diskErrors: 0, noSpace: 0 };
@@ -51,6 +52,8 @@ class ReplicaSimulation {
       written: (nodeId, call) => {
         this.#note(nodeId, 'call', `${call.op} ${call.gid}/${call.branchId}`);
         this.#guard(() => this.#oracle.written(nodeId, call));
+        const leadership = this.#hosts[nodeId - 1]?.replica?.raft.leadership();
+        this.#guard(() => this.#promises.called(nodeId, leadership?.term ?? 0));
       },
       effect: (entry) => {
         this.#note(0, 'effect', `${entry.op} ${entry.gid}/${entry.branchId} ${entry.amount}`);
@@ -118,6 +121,7 @@ class ReplicaSimulation {
           network: this.#network,
           damageProbability: this.options.chunkDamageProbability,
           peer: (id) => this.#hosts[id - 1]?.transport,
+          sent: (message) => this.#promises.sent(message),
           received: (message) => this.#note(message.to, 'receive', describeMessage(message)),
         },
         trace: this.#trace,
@@ -154,19 +158,15 @@ class ReplicaSimulation {
     this.#guard(() => this.#oracle.applied(host.nodeId, entry));
   }
 
-  /** I1, over every life of every node. */
   #opened(host: ReplicaHost): void {
-    host.replica?.raft.onRole(({ role, term, leaderId }) => {
+    const raft = host.replica?.raft;
+    if (raft === undefined) {
+      return;
+    }
+    this.#guard(() => this.#promises.opened(host.nodeId, raft.status()));
+    raft.onRole(({ role, term, leaderId }) => {
       this.#note(host.nodeId, 'role', `${role} term=${term} leader=${leaderId ?? '-'}`);
-      if (role === 'leader') {
-        const known = this.#leaders.get(term);
-        this.#leaders.set(term, host.nodeId);
-        if (known !== undefined && known !== host.nodeId) {
-          this.fail(
-            new InvariantViolated('I1', `term ${term} has leaders n${known} and n${host.nodeId}`),
-          );
-        }
-      }
+      this.#guard(() => this.#promises.role(host.nodeId, role, term));
     });
   }
 

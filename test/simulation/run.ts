@@ -32,7 +32,7 @@ function readArguments(): Arguments {
       seeds: { type: 'string' },
       nodes: { type: 'string' },
       bug: { type: 'string' },
-      level: { type: 'string', default: 'raft' },
+      level: { type: 'string', default: 'replica' },
       trace: { type: 'boolean', default: false },
       hash: { type: 'boolean', default: false },
     },

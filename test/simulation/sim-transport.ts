@@ -30,6 +30,7 @@ export interface TransportWorld {
   readonly network: SimNetwork;
   readonly damageProbability: number;
   peer(nodeId: NodeId): SimTransport | undefined;
+  sent(message: Message): void;
   received(message: Message): void;
 }
 
@@ -75,6 +76,7 @@ export class SimTransport implements Transport, ForwardTransport {
       return;
     }
     for (const message of messages) {
+      this.#world.sent(message);
       this.#world.network.send(this.#process.nodeId, message.to, laneOf(message), () => {
         this.#world.received(message);
         this.#world.peer(message.to)?.receiver?.message(message);

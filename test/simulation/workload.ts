@@ -30,6 +30,7 @@ export interface WorkloadOptions {
   readonly retryLimitProbability: number;
   readonly repeatProbability: number;
   readonly forceStopProbability: number;
+  readonly hurryProbability: number;
   readonly prepareProbability: number;
   readonly queryMeanMs: number;
   readonly clientTimeoutMs: number;
@@ -238,6 +239,9 @@ export class Workload {
         this.#submit({ ...input, options: { ...input.options, waitResult: false } }, random, 1);
       });
     }
+    if (random.chance(this.#options.hurryProbability)) {
+      this.#world.time.after(random.between(0, 2_000), () => this.#hurry(gid, random));
+    }
     if (random.chance(this.#options.forceStopProbability)) {
       this.#world.time.after(random.between(0, 3_000), () =>
         this.#ask(
@@ -247,6 +251,11 @@ export class Workload {
         ),
       );
     }
+  }
+
+  /** dtm's reset of the next cron time: harmless, and visible each time that it runs. */
+  #hurry(gid: string, random: Prng): void {
+    this.#ask({ kind: 'resetNextCronTime', gids: [gid], mustExist: true }, random, () => undefined);
   }
 
   #wait(gid: string, nodeId: number): void {
