@@ -33,6 +33,8 @@ export interface BranchObservation {
 }
 
 const BRANCH_IDS_MAX = 100;
+/** The default of 10 ms wakes an idle node a hundred times a second. */
+const EVENT_LOOP_SAMPLE_MS = 100;
 
 export class Metrics {
   readonly registry = new Registry();
@@ -78,7 +80,10 @@ export class Metrics {
   );
 
   constructor(version: string) {
-    collectDefaultMetrics({ register: this.registry });
+    collectDefaultMetrics({
+      register: this.registry,
+      eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS,
+    });
     this.#registerInfo(version);
     this.#processed = this.#tally(
       'dtm_server_process_total',

@@ -45,7 +45,7 @@ export const DEFAULT_PEER_LIMITS: PeerLimits = {
   connectMsMax: 1_000,
   handshakeMsMax: 1_000,
   reconnectMsMax: 100,
-  keepaliveMs: 500,
+  keepaliveMs: 800,
   idleMsMax: 2_000,
   snapshotStallMs: 30_000,
   snapshotBufferBytesMax: 4 * MIB,
