@@ -17,6 +17,7 @@ import {
   LEDGER_TO,
   type LedgerEntry,
   META_KEY,
+  SCRUB_KEY,
   type StateMeta,
   toBytes,
 } from './layout.ts';
@@ -50,6 +51,8 @@ export interface Sound {
   readonly meta: StateMeta | undefined;
   /** JSON, as it was written; undefined with `meta`. */
   readonly configuration: Uint8Array | undefined;
+  /** Where the scrub stood; undefined: at the start. */
+  readonly scrubPosition: Uint8Array | undefined;
 }
 
 export interface AuditExpectation {
@@ -86,7 +89,10 @@ export async function auditState(
   if (configuration === undefined) {
     return stale('damaged', 'the configuration is damaged or missing', meta.index);
   }
-  return { kind: 'sound', meta, configuration };
+  const sealedPosition = await kv.get(SCRUB_KEY);
+  // With a damaged position the scrub simply starts over.
+  const scrubPosition = sealedPosition && unseal(SCRUB_KEY, sealedPosition);
+  return { kind: 'sound', meta, configuration, scrubPosition };
 }
 
 /** No meta: either nothing was ever flushed, or the batches that wrote it are gone. */
@@ -101,6 +107,7 @@ async function auditEmpty(kv: OrderedKv, expected: AuditExpectation): Promise<So
       kind: 'sound',
       meta: undefined,
       configuration: undefined,
+      scrubPosition: undefined,
     }
   );
 }

@@ -10,12 +10,11 @@ import type { StoreBug, StoreConfig } from './config.ts';
 import { StoreError } from './errors.ts';
 import { Flusher, type FlusherPorts, type FlushMetrics } from './flusher.ts';
 import { KvLease } from './kv-lease.ts';
-import { SCRUB_KEY, type StateMeta, toKey } from './layout.ts';
+import { type StateMeta, toKey } from './layout.ts';
 import { Ledger } from './ledger.ts';
 import type { OrderedKv } from './ports.ts';
 import { Scrub, type ScrubMetrics } from './scrub.ts';
 import { SealedReader } from './sealed-reader.ts';
-import { unseal } from './sealed-value.ts';
 import { SnapshotSender } from './snapshot-sender.ts';
 import { StateDigest } from './state-digest.ts';
 import { StateLayers } from './state-layers.ts';
@@ -32,6 +31,7 @@ export interface GenerationStart {
   /** Undefined: nothing was ever flushed. */
   readonly meta: StateMeta | undefined;
   readonly configuration: Configuration;
+  readonly scrubPosition: Uint8Array | undefined;
 }
 
 export interface GenerationMetrics {
@@ -64,9 +64,8 @@ export class Generation {
   readonly #flusher: Flusher;
   readonly #scrub: Scrub;
 
-  private constructor(
+  constructor(
     start: GenerationStart,
-    scrubPosition: Key | undefined,
     ports: GenerationPorts,
     config: StoreConfig,
     bugs: ReadonlySet<StoreBug>,
@@ -83,7 +82,8 @@ export class Generation {
     const { configuration } = start;
     this.#apply = new ApplyState(parts, { applied: meta, configuration }, config.overlayBytesMax);
     this.#ledger = new Ledger(meta, config);
-    this.#scrub = new Scrub(ports.clock, parts, scrubPosition, config);
+    const position = start.scrubPosition && toKey(start.scrubPosition);
+    this.#scrub = new Scrub(ports.clock, parts, position, config);
     this.#flusher = new Flusher(
       ports,
       {
@@ -98,19 +98,6 @@ export class Generation {
       bugs,
     );
     this.#scrub.start();
-  }
-
-  static async start(
-    start: GenerationStart,
-    ports: GenerationPorts,
-    config: StoreConfig,
-    bugs: ReadonlySet<StoreBug>,
-  ): Promise<Generation> {
-    const sealed = await start.kv.get(SCRUB_KEY);
-    // Without a position, or with a damaged one, the scrub simply starts over.
-    const position = sealed === undefined ? undefined : unseal(SCRUB_KEY, sealed);
-    const scrubPosition = position === undefined ? undefined : toKey(position);
-    return new Generation(start, scrubPosition, ports, config, bugs);
   }
 
   get apply(): ApplyTarget {

@@ -9,6 +9,7 @@ export type {
   Directories,
   FlushMark,
   KvErrorCode,
+  KvFileCheck,
   KvOpener,
   KvOperation,
   KvPair,

@@ -7,10 +7,13 @@
 // flush does not hold up the event loop; LevelDB writes them as one record all the same.
 // `sync` is always explicit: LevelDB's default is not to (the LevelDB finding L1).
 
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Level } from 'level';
 import type { StoreConfig } from './config.ts';
 import type {
   KvErrorCode,
+  KvFileCheck,
   KvOpener,
   KvOperation,
   KvPair,
@@ -18,11 +21,14 @@ import type {
   KvSnapshot,
   OrderedKv,
 } from './ports.ts';
+import { checkTable } from './table-check.ts';
 
 type Bytes = Uint8Array;
 type Db = Level<Bytes, Bytes>;
 type DbSnapshot = ReturnType<Db['snapshot']>;
 
+/** Tables hold about 2 MiB, or one write buffer with the largest flush. */
+const TABLE_NAME = /^\d+[.](ldb|sst)$/;
 /** Operations handed to the native batch per turn: about half a millisecond. */
 const SLICE_OPERATIONS = 512;
 /** Pairs asked of the native iterator at a time; it returns fewer when they are large. */
@@ -52,17 +58,21 @@ export class LevelKvOpener implements KvOpener {
       keyEncoding: 'view',
       valueEncoding: 'view',
       writeBufferSize: this.#config.writeBufferBytes,
+      // The check of table files reads index blocks, and processor time is scarcer than disk.
+      compression: false,
     });
     await translated(db.open());
-    return new LevelKv(db);
+    return new LevelKv(db, directory);
   }
 }
 
 class LevelKv implements OrderedKv {
   readonly #db: Db;
+  readonly #directory: string;
 
-  constructor(db: Db) {
+  constructor(db: Db, directory: string) {
     this.#db = db;
+    this.#directory = directory;
   }
 
   get(key: Bytes): Promise<Bytes | undefined> {
@@ -98,8 +108,32 @@ class LevelKv implements OrderedKv {
     await translated(batch.write({ sync: options.sync }));
   }
 
+  async checkFile(after: string | undefined): Promise<KvFileCheck> {
+    const names = await translated(readdir(this.#directory));
+    const file = names
+      .filter((name) => TABLE_NAME.test(name) && (after === undefined || name > after))
+      .sort()[0];
+    if (file === undefined) return { kind: 'end' };
+    const table = await this.#readTable(file);
+    const problem = table === undefined ? undefined : await checkTable(table, nextTurn);
+    if (problem !== undefined) {
+      throw new LevelKvError('KV_CORRUPT', new Error(`${file} has ${problem}`));
+    }
+    return { kind: 'whole', file };
+  }
+
   close(): Promise<void> {
     return translated(this.#db.close());
+  }
+
+  /** Undefined: compaction replaced the file meanwhile. */
+  async #readTable(file: string): Promise<Buffer | undefined> {
+    try {
+      return await readFile(join(this.#directory, file));
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      throw new LevelKvError(classify(error), error);
+    }
   }
 }
 

@@ -33,8 +33,19 @@ export interface OrderedKv {
   snapshot(): KvSnapshot;
   /** Atomic. `sync`: resolves after it is on stable storage. Errors carry a `KvErrorCode`. */
   batch(operations: readonly KvOperation[], options: { readonly sync: boolean }): Promise<void>;
+  /**
+   * Checks the next of the store's own files, in order of name, against the checksums in it, for
+   * damage that no read of a key shows. `after`: the file checked last; undefined: from the start.
+   * Rejects with `KV_CORRUPT`. Absent where there are no files.
+   */
+  checkFile?(after: string | undefined): Promise<KvFileCheck>;
   close(): Promise<void>;
 }
+
+export type KvFileCheck =
+  | { readonly kind: 'whole'; readonly file: string }
+  /** No file follows. */
+  | { readonly kind: 'end' };
 
 /**
  * `code` of an error of an `OrderedKv` or its opener: no space, another failure of the disk, files

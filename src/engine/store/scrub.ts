@@ -1,7 +1,10 @@
 // Reads every value of a generation, slowly, over and over, so that damage is found before the
 // value is needed and while the other replicas still have it.
 //
-// Bounded by keys and bytes a tick; driven by the clock; its position is written with the next
+// After the keys of a pass come the files beneath them: a damaged file can also make keys vanish,
+// which no reading of keys shows.
+//
+// Bounded by keys and bytes a tick, or one file; driven by the clock; its position is written with the next
 // flush that happens anyway, so a restarted node goes on where it stopped.
 
 import type { Clock } from '../../raft/index.ts';
@@ -14,6 +17,8 @@ import type { SealedReader } from './sealed-reader.ts';
 export interface ScrubMetrics {
   /** The next key to read. */
   readonly position: Key;
+  /** The last file checked, while the pass is at the files. */
+  readonly file: string | undefined;
   readonly passCount: number;
   /** Keys read in this pass, and in the last complete one (undefined: none yet). */
   readonly passKeyCount: number;
@@ -22,6 +27,9 @@ export interface ScrubMetrics {
   readonly foundDamage: boolean;
 }
 
+/** Reported for damage that is not in the value of a key. */
+const NO_KEY: Key = '';
+
 export class Scrub {
   readonly #clock: Clock;
   readonly #lease: KvLease;
@@ -29,6 +37,8 @@ export class Scrub {
   readonly #config: StoreConfig;
   #position: Key;
   #written: Key;
+  #phase: 'keys' | 'files' = 'keys';
+  #file: string | undefined;
   #passCount = 0;
   #passKeyCount = 0;
   #lastPassKeyCount: number | undefined;
@@ -53,6 +63,7 @@ export class Scrub {
   get metrics(): ScrubMetrics {
     return {
       position: this.#position,
+      file: this.#file,
       passCount: this.#passCount,
       passKeyCount: this.#passKeyCount,
       lastPassKeyCount: this.#lastPassKeyCount,
@@ -90,12 +101,25 @@ export class Scrub {
       this.#schedule(isPassDone ? this.#config.scrubRestMs : this.#config.scrubIntervalMs);
     } catch (error) {
       // A closed store is no damage: the generation was replaced under the scrub.
-      this.#foundDamage = this.#reader.failure(error, this.#position).code !== 'STORE_CLOSED';
+      const key = this.#phase === 'keys' ? this.#position : NO_KEY;
+      this.#foundDamage = this.#reader.failure(error, key).code !== 'STORE_CLOSED';
     }
   }
 
   /** True at the end of a pass. */
   async #readSome(): Promise<boolean> {
+    if (this.#phase === 'keys' && (await this.#readKeys())) this.#phase = 'files';
+    if (this.#phase === 'keys' || !(await this.#checkFile())) return false;
+    this.#passCount += 1;
+    this.#lastPassKeyCount = this.#passKeyCount;
+    this.#passKeyCount = 0;
+    this.#phase = 'keys';
+    this.#position = KEYS_FROM;
+    return true;
+  }
+
+  /** True when no keys are left. */
+  async #readKeys(): Promise<boolean> {
     const { scrubKeysMax, scrubBytesMax } = this.#config;
     const page = await this.#lease.use((kv) =>
       kv.range({
@@ -110,11 +134,13 @@ export class Scrub {
       this.#passKeyCount += 1;
       this.#position = `${toKey(pair[0])}\x00`;
     }
-    if (page.length > 0) return false;
-    this.#passCount += 1;
-    this.#lastPassKeyCount = this.#passKeyCount;
-    this.#passKeyCount = 0;
-    this.#position = KEYS_FROM;
-    return true;
+    return page.length === 0;
+  }
+
+  /** True when no files are left. */
+  async #checkFile(): Promise<boolean> {
+    const check = await this.#lease.use(async (kv) => kv.checkFile?.(this.#file));
+    this.#file = check?.kind === 'whole' ? check.file : undefined;
+    return check?.kind !== 'whole';
   }
 }

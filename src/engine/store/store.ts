@@ -44,7 +44,10 @@ export interface StorePorts {
   spaceLow(): boolean;
   /** Puts a flush mark into the log; resolves when it is durable. */
   recordFlushMark(mark: FlushMark): Promise<void>;
-  /** A value is damaged: the replica has to be rebuilt. Called at each damaged read. */
+  /**
+   * The state on disk is damaged: the replica has to be rebuilt. Called at each damaged read, with
+   * the key, or with an empty key when a file of LevelDB is damaged.
+   */
   onDamage(key: Key, generation: number): void;
 }
 
@@ -100,7 +103,7 @@ export async function openStore(
   }
   const opened = await openSound(location, expected, environment);
   if (opened.kind === 'stale') return opened;
-  const generation = await Generation.start(
+  const generation = new Generation(
     { ...opened, number: location.generation },
     generationPorts(ports, location.generation),
     config,
@@ -207,7 +210,7 @@ export class Store {
     if (opened.kind === 'stale' || opened.meta?.index !== meta.index) {
       throw new StoreError('STATE_DAMAGED', `generation ${generation} is not the snapshot`);
     }
-    const next = await Generation.start(
+    const next = new Generation(
       { ...opened, number: generation },
       generationPorts(ports, generation),
       config,
@@ -281,6 +284,7 @@ interface OpenedSound {
   readonly kv: OrderedKv;
   readonly meta: Sound['meta'];
   readonly configuration: Configuration;
+  readonly scrubPosition: Sound['scrubPosition'];
 }
 
 /** Opens and audits; closes again what is stale. */
@@ -310,9 +314,15 @@ async function openSound(
       audit.configuration === undefined
         ? expected.logBase.configuration
         : decodeConfiguration(audit.configuration);
-    return { kind: 'sound', kv: opened, meta: audit.meta, configuration };
+    const { meta, scrubPosition } = audit;
+    return { kind: 'sound', kv: opened, meta, configuration, scrubPosition };
   } catch (error) {
     await opened.close();
+    const isDamaged =
+      error instanceof StoreError
+        ? error.code === 'STATE_DAMAGED'
+        : kvErrorCode(error) === 'KV_CORRUPT';
+    if (isDamaged) return damagedState(error);
     if (error instanceof StoreError) throw error;
     throw new StoreError('STATE_UNREADABLE', 'the state cannot be read', { cause: error });
   }
@@ -334,15 +344,17 @@ async function openDirectory(
     return await opener.open(path);
   } catch (error) {
     const code = kvErrorCode(error);
-    if (code === 'KV_CORRUPT') {
-      return { kind: 'stale', reason: 'damaged', detail: asError(error).message, appliedIndex: 0 };
-    }
+    if (code === 'KV_CORRUPT') return damagedState(error);
     if (code === 'KV_LOCKED') {
       throw new StoreError('STATE_LOCKED', `${path} is in use`, { cause: error });
     }
     const reason = code === 'ENOSPC' ? 'STATE_NO_SPACE' : 'STATE_UNREADABLE';
     throw new StoreError(reason, asError(error).message, { cause: error });
   }
+}
+
+function damagedState(error: unknown): Stale {
+  return { kind: 'stale', reason: 'damaged', detail: asError(error).message, appliedIndex: 0 };
 }
 
 function generationPorts(ports: StorePorts, generation: number) {
