@@ -3,7 +3,7 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/build.sh"; exit 0; }
+usage 0 "cluster/build.sh" "$@"
 cd "$ROOT_DIR"
 node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
   die "Node $(node --version) is too old: 20.19 or newer is needed, 24 is recommended"

@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: [SECONDS_OF_LOAD=15] cluster/demo.sh"; exit 0; }
+usage 0 "[SECONDS_OF_LOAD=15] cluster/demo.sh" "$@"
 "$CLUSTER_DIR/up.sh"
 ports="$(for id in $(node_ids); do http_port "$id"; done | paste --serial --delimiters=,)"
 cd "$ROOT_DIR"
@@ -22,7 +22,7 @@ The cluster keeps running. Next things to try:
   cluster/status.sh                         who leads, who lags
   cluster/kill.sh leader                    then submit a saga to a node that is left
   cluster/pause.sh leader; cluster/resume.sh N
-  curl http://127.0.0.1:$(http_port 2)/api/dtmsvr/all?limit=3
+  curl 'http://127.0.0.1:$(http_port 1)/api/dtmsvr/all?limit=3'
   npm run bench:cluster                     how fast it is on this machine
   cluster/down.sh                           stop it; cluster/wipe.sh also deletes its data
 EOM

@@ -3,7 +3,8 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/down.sh"; exit 0; }
+usage 0 "cluster/down.sh" "$@"
+[ -n "$(node_ids)" ] || { echo "no cluster here"; exit 0; }
 leader="$(leader_id || true)"
 for id in $(node_ids | grep --invert-match --line-regexp "${leader:-none}") $leader; do
   "$CLUSTER_DIR/stop.sh" "$id"

@@ -4,9 +4,12 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/format.sh N"; exit 0; }
+usage 1 "cluster/format.sh N" "$@"
 [[ "${1:-}" =~ ^[1-9]$ ]] || die "expected the number of nodes, got '${1:-}'"
 [ -z "$(node_ids)" ] || die "$DATA_DIR already holds a cluster"
+[[ "$BASE_PORT" =~ ^[0-9]{4,5}$ && "$BASE_PORT" -lt 65400 ]] ||
+  die "ASSENT_BASE_PORT must be a port from 1000 to 65399, got '$BASE_PORT'"
+http_port_of() { echo $((BASE_PORT + 10 * ($1 - 1))); }
 random_id() { node -e 'console.log(require("node:crypto").randomBytes(8).toString("hex"))'; }
 cluster_id="$(random_id)"
 voters=()
@@ -17,14 +20,14 @@ for id in $(seq "$1"); do
   mkdir --parents "$dir"
   {
     echo "# Node $id of a local cluster, written by cluster/format.sh. Keys: docs/configuration.md"
-    echo "HttpPort: $(http_port "$id")"
-    echo "GrpcPort: $(grpc_port "$id")"
+    echo "HttpPort: $(http_port_of "$id")"
+    echo "GrpcPort: $(($(http_port_of "$id") + 1))"
     echo "node: { id: $id, dataDir: \"$dir/data\" }"
-    echo "listen: { host: 127.0.0.1, peerPort: $(peer_port "$id") }"
+    echo "listen: { host: 127.0.0.1, peerPort: $(($(http_port_of "$id") + 2)) }"
     echo "cluster:"
     echo "  peers:"
     for peer in $(seq "$1"); do
-      echo "    - { id: $peer, host: 127.0.0.1, port: $(peer_port "$peer") }"
+      echo "    - { id: $peer, host: 127.0.0.1, port: $(($(http_port_of "$peer") + 2)) }"
     done
   } >"$dir/node.yaml"
   node "$ROOT_DIR/dist/server/main.js" --config "$dir/node.yaml" --format \

@@ -3,7 +3,7 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/kill.sh N|leader"; exit 0; }
+usage 1 "cluster/kill.sh N|leader" "$@"
 id="$(resolve_node "${1:-}")"
 pid="$(node_pid "$id")" || die "node $id does not run"
 kill -KILL "$pid"

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# What the cluster scripts share: where things are, ports, process ids, and the leader.
+# What the cluster scripts share: where things are, ports, arguments, process ids.
 # Sourced, never run.
 # shellcheck disable=SC2034 # the scripts that source this use them
 #
-# Node n listens on HTTP 36789 + 10·(n−1), peers + 2; gRPC (+ 1) is reserved.
+# Node n is formatted to listen on HTTP 36789 + 10·(n−1), peers + 2; gRPC (+ 1) is reserved. From then
+# on its own file says where it listens.
 
 CLUSTER_DIR="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 ROOT_DIR="$(dirname "$CLUSTER_DIR")"
@@ -12,14 +13,20 @@ BASE_PORT="${ASSENT_BASE_PORT:-36789}"
 # The flushes and LevelDB share libuv's pool with dns and fs; Node reads this only at its start.
 export UV_THREADPOOL_SIZE="${UV_THREADPOOL_SIZE:-16}"
 
-http_port() { echo $((BASE_PORT + 10 * ($1 - 1))); }
-grpc_port() { echo $((BASE_PORT + 1 + 10 * ($1 - 1))); }
-peer_port() { echo $((BASE_PORT + 2 + 10 * ($1 - 1))); }
+http_port() { sed --quiet 's/^HttpPort: //p' "$(node_dir "$1")/node.yaml"; }
 node_dir() { echo "$DATA_DIR/node-$1"; }
 
 die() {
   echo "${0##*/}: $*" >&2
   exit 1
+}
+
+# Prints the usage when asked for, refuses surplus arguments: usage MAX TEXT "$@"
+usage() {
+  local max="$1" text="$2"
+  shift 2
+  case "${1:-}" in -h | --help) echo "usage: $text"; exit 0 ;; esac
+  [ $# -le "$max" ] || die "too many arguments; usage: $text"
 }
 
 # The ids of the nodes that have been formatted here, in order.
@@ -48,38 +55,5 @@ live_pid() {
 node_pid() { live_pid "$(node_dir "$1")/node.pid"; }
 supervisor_pid() { live_pid "$(node_dir "$1")/supervisor.pid"; }
 
-# Asks the nodes: ask MODE [N …]; modes are those of status.mjs.
-ask() {
-  local mode="$1" id ids arguments=()
-  shift
-  ids="${*:-$(node_ids)}"
-  for id in $ids; do
-    arguments+=("$id,$(http_port "$id"),$(node_pid "$id" || echo 0)")
-  done
-  node "$CLUSTER_DIR/status.mjs" "$mode" "${arguments[@]}"
-}
-
-# The number of the node that leads; fails when none does.
-leader_id() { ask leader; }
-node_live() { ask livez "$1"; }
-node_ready() { ask readyz "$1"; }
-
-# Resolves "leader" or a number to a node number.
-resolve_node() {
-  if [ "${1:-}" = leader ]; then
-    leader_id || die "no node leads at the moment"
-  else
-    require_node "${1:-}"
-    echo "$1"
-  fi
-}
-
-# Waits until a command succeeds: wait_for SECONDS COMMAND…
-wait_for() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$deadline" ] || return 1
-    sleep 0.1
-  done
-}
+# shellcheck source=cluster/ask.sh
+source "$CLUSTER_DIR/ask.sh"

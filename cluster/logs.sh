@@ -7,7 +7,7 @@ follow=()
 nodes=()
 for argument in "$@"; do
   case "$argument" in
-    --help) echo "usage: cluster/logs.sh [-f] [N …]"; exit 0 ;;
+    -h | --help) echo "usage: cluster/logs.sh [-f] [N …]"; exit 0 ;;
     -f) follow=(--follow) ;;
     *) require_node "$argument"; nodes+=("$argument") ;;
   esac

@@ -3,6 +3,10 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/status.sh [--json]"; exit 0; }
+usage 1 "cluster/status.sh [--json]" "$@"
 [ -n "$(node_ids)" ] || die "no cluster here; run cluster/up.sh first"
-ask "$([ "${1:-}" = --json ] && echo json || echo table)"
+case "${1:-}" in
+  '') ask table ;;
+  --json) ask json ;;
+  *) die "expected --json or nothing, got '$1'" ;;
+esac

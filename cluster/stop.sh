@@ -3,7 +3,7 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/stop.sh N|leader"; exit 0; }
+usage 1 "cluster/stop.sh N|leader" "$@"
 id="$(resolve_node "${1:-}")"
 if supervisor="$(supervisor_pid "$id")" && ! node_pid "$id" >/dev/null; then
   kill -TERM "$supervisor" # between two restarts

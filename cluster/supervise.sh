@@ -4,7 +4,7 @@
 set -uo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/supervise.sh N"; exit 0; }
+usage 2 "cluster/supervise.sh N" "$@"
 require_node "${1:-}"
 dir="$(node_dir "$1")"
 echo $$ >"$dir/supervisor.pid"

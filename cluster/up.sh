@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: [NODES=1|3|5] cluster/up.sh"; exit 0; }
+usage 0 "[NODES=1|3|5] cluster/up.sh" "$@"
 "$CLUSTER_DIR/build.sh"
 
 existing="$(node_ids | wc --lines)"

@@ -4,7 +4,7 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-[ "${1:-}" != --help ] || { echo "usage: cluster/wipe.sh"; exit 0; }
+usage 1 "cluster/wipe.sh" "$@"
 [ $# -eq 0 ] || die "takes no argument: nodes are wiped all together or not at all"
 "$CLUSTER_DIR/down.sh"
 rm --recursive --force "${DATA_DIR:?}"
