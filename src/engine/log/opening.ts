@@ -53,7 +53,10 @@ async function openIdentity({ files, directory, logger }: OpenLogOptions): Promi
   const missing = [IDENTITY_NAME, SLOTS_NAME].filter((name) => !names.includes(name));
   const interrupted = missing.includes(IDENTITY_NAME) && names.includes(FORMATTING_NAME);
   if (missing.length === 2 || interrupted)
-    throw new LogError('NOT_FORMATTED', `${directory} is not formatted`);
+    throw new LogError(
+      'NOT_FORMATTED',
+      `${directory} is not formatted. A new cluster is formatted once, with --format; a node that lost its data must not return empty under its old identity, because it would forget what it voted and acknowledged`,
+    );
   if (missing.length === 1) {
     throw new LogError('IDENTITY_LOST', `${directory} has lost its ${missing.join()}`);
   }
