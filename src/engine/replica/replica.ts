@@ -42,7 +42,7 @@ import {
   StateTransactionSource,
   type TransactionSource,
 } from '../scheduler/index.ts';
-import type { Store } from '../store/index.ts';
+import { type Store, StoreError } from '../store/index.ts';
 import {
   openStorage,
   type StorageConfig,
@@ -130,7 +130,8 @@ export class LocalReplica {
     this.log = log;
     this.store = store;
     const { transport, forward } = ports.connect({ identity, bootId: opened.bootId });
-    const { clock, random, fatal, logger, raftObserver } = ports;
+    const { clock, random, logger, raftObserver } = ports;
+    const fatal: Fatal = (error, context) => this.#fatal(error, context);
     this.raft = new RaftNode({
       opened,
       appliedIndex: store.appliedIndex,
@@ -201,6 +202,13 @@ export class LocalReplica {
     });
   }
 
+  /** A damaged value ends the process only after the note to rebuild the state is durable. */
+  #fatal(error: Error, context: Readonly<Record<string, unknown>>): void {
+    const isDamage = error instanceof StoreError && error.code === 'STATE_DAMAGED';
+    if (isDamage) stopToRebuild(this.#ports, this.#config.directory, context);
+    else this.#ports.fatal(error, context);
+  }
+
   #machine(fatal: Fatal, bugs: ReplicaBugs): ReplicatedMachine {
     return new ReplicatedMachine({
       store: this.store,
@@ -242,7 +250,7 @@ export class LocalReplica {
     forward: ForwardTransport,
     bugs: ReplicaBugs,
   ): Scheduler {
-    const { clock, random, caller, fatal } = this.#ports;
+    const { clock, random, caller } = this.#ports;
     return new Scheduler(
       {
         clock,
@@ -258,7 +266,7 @@ export class LocalReplica {
           if (leaderId !== undefined && !isLeader)
             forwardLateResult(forward, leaderId, gid, result);
         },
-        fatal,
+        fatal: (error, context) => this.#fatal(error, context),
       },
       this.#config.scheduler,
       bugs,
