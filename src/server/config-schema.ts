@@ -117,7 +117,7 @@ export const SCHEMA = {
       'Uncommitted entries on the leader; beyond it new work is refused as overload.',
     ),
     windowBytesMax: bytes(
-      32 * MIB,
+      8 * MIB,
       1 * MIB,
       4 * GIB,
       'Recent entries kept in memory for followers that lag a little.',

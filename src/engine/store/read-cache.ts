@@ -6,7 +6,8 @@
 
 import type { Key } from '../machine/index.ts';
 
-const ENTRY_OVERHEAD_BYTES = 96;
+/** Slot of the map, and the headers of a string and of a view of bytes, about. */
+const ENTRY_OVERHEAD_BYTES = 224;
 
 export class ReadCache {
   readonly #halfBytesMax: number;
