@@ -7,4 +7,6 @@ usage 1 "cluster/kill.sh N|leader" "$@"
 id="$(resolve_node "${1:-}")"
 pid="$(node_pid "$id")" || die "node $id does not run"
 kill -KILL "$pid"
+gone() { ! supervisor_pid "$id"; }
+wait_for 10 gone || die "node $id (pid $pid) was killed, but its supervisor still runs"
 echo "node $id killed (pid $pid); start it again with cluster/start.sh $id"

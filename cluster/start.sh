@@ -12,7 +12,9 @@ fi
 dir="$(node_dir "$1")"
 # Its own session, so that the terminal's signals do not reach the node. The data directory is an
 # argument only to be seen in the process list: pid files are believed when the process names it.
-setsid --fork bash "$CLUSTER_DIR/supervise.sh" "$1" "$DATA_DIR" </dev/null >/dev/null 2>&1
+# Where a supervisor is about to start the node again, it is waited for.
+supervisor_pid "$1" >/dev/null ||
+  setsid --fork bash "$CLUSTER_DIR/supervise.sh" "$1" "$DATA_DIR" </dev/null >/dev/null 2>&1
 failed() { die "node $1 $2: $(tail --lines=3 "$dir/node.log"; true)
 see $dir/node.log"; }
 wait_for 10 supervisor_pid "$1" || failed "$1" "did not start"

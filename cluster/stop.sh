@@ -12,6 +12,6 @@ fi
 pid="$(node_pid "$id")" || { echo "node $id does not run"; exit 0; }
 kill -CONT "$pid" # a paused node cannot stop
 kill -TERM "$pid"
-gone() { ! node_pid "$id"; }
+gone() { ! supervisor_pid "$id"; }
 wait_for 30 gone || die "node $id (pid $pid) did not stop within 30 s"
 echo "node $id stopped"
