@@ -142,7 +142,7 @@ async function openIt(files: Files = new NodeFiles(), where = directory): Promis
       },
       { directory: where, log: LOG, store: STORE },
       { log: new Set(), store: new Set() },
-      () => undefined,
+      { durableIndex: () => Number.POSITIVE_INFINITY, flushed: () => undefined },
     );
     const close = async (): Promise<void> => {
       await storage.store.close();

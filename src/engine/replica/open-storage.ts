@@ -41,6 +41,16 @@ export interface StorageConfig {
   readonly store: StoreConfig;
 }
 
+export interface StorageOwner {
+  /**
+   * Up to here the log on disk is this node's log. Entries behind it may be void: the truncation
+   * that makes them so may still be queued.
+   */
+  durableIndex(): number;
+  /** A flush mark is durable: the log may be compacted behind it. */
+  flushed(appliedIndex: number): void;
+}
+
 export interface StorageBugs {
   readonly log: ReadonlySet<LogBug>;
   readonly store: ReadonlySet<StoreBug>;
@@ -56,14 +66,14 @@ export class RebuildError extends Error {
 }
 
 /**
- * @param onFlushed a flush mark is durable: the log may be compacted behind it.
+ * @param node what only the running node knows; it starts after the storage is open.
  * @throws {LogError, StoreError} what opening cannot decide.
  */
 export async function openStorage(
   ports: StoragePorts,
   config: StorageConfig,
   bugs: StorageBugs,
-  onFlushed: (appliedIndex: number) => void,
+  node: StorageOwner,
 ): Promise<Storage> {
   const { files, clock, fatal, logger } = ports;
   const { directory } = config;
@@ -84,7 +94,7 @@ export async function openStorage(
     openStore(
       { directory, generation: opened.marks.generation },
       { lastMark: opened.marks.flushMark, logBase: opened.opened.recovered.base, rebuild },
-      storePorts(ports, directory, () => opened, onFlushed),
+      storePorts(ports, directory, () => opened, node),
       config.store,
       bugs.store,
     );
@@ -131,7 +141,7 @@ function storePorts(
   ports: StoragePorts,
   directory: string,
   opened: () => OpenedSegmentedLog,
-  onFlushed: (appliedIndex: number) => void,
+  node: StorageOwner,
 ): StorePorts {
   const { files, kvOpener, clock, fatal, logger } = ports;
   let damaged = false;
@@ -141,11 +151,11 @@ function storePorts(
     clock,
     log: logger,
     fatal,
-    durableIndex: () => opened().log.stats().lastIndex,
+    durableIndex: () => Math.min(opened().log.stats().lastIndex, node.durableIndex()),
     spaceLow: () => opened().log.stats().belowFloor,
     recordFlushMark: async (mark: FlushMark) => {
       await opened().log.flushMark(mark);
-      onFlushed(mark.appliedIndex);
+      node.flushed(mark.appliedIndex);
     },
     onDamage: (key, generation) => {
       if (damaged) return;

@@ -110,7 +110,10 @@ export class LocalReplica {
       ports,
       config,
       { log: bugs as ReadonlySet<never>, store: bugs as ReadonlySet<never> },
-      (appliedIndex) => replica?.compactBehind(appliedIndex),
+      {
+        durableIndex: () => replica?.raft.durableIndex ?? Number.POSITIVE_INFINITY,
+        flushed: (appliedIndex) => replica?.compactBehind(appliedIndex),
+      },
     );
     replica = new LocalReplica(ports, config, storage, bugs);
     return replica;
@@ -215,6 +218,7 @@ export class LocalReplica {
       machine: new Machine({ bugs }),
       fatal,
       onApplied: (entry) => {
+        if (bugs.has('compactWithoutMark')) this.compactBehind(entry.index);
         if (this.#leadingTerm !== undefined) this.#remoteWaits.applied(entry);
         this.scheduler.onApplied(entry);
         this.coordinator.applied(entry);

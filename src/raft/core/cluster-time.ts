@@ -9,7 +9,7 @@
 // jumps forward to that median: time passed while nobody led. A clock that jumps decides nothing.
 //
 // Invariants: readings are integers and never decrease; no reading depends on one wall clock alone,
-// except in a cluster of one voter.
+// except in a cluster of one voter, and the first one of a new cluster.
 
 import { voterIds } from './membership.ts';
 import { hasQuorum, majorityOf } from './quorum.ts';
@@ -39,7 +39,9 @@ export class ClusterClock {
   readonly #samples = new Map<NodeId, Sample>();
 
   constructor(lastTimeMs: LogTimeMs, now: Instant) {
-    this.#timeMs = lastTimeMs;
+    // A new cluster has no time yet, and its first entries must not be decades old when a quorum
+    // agrees: retention would forget them at once.
+    this.#timeMs = lastTimeMs === 0 ? now.wallMs : lastTimeMs;
     this.#atMs = now.monotonicMs;
   }
 

@@ -226,7 +226,7 @@ function acknowledgeSnapshot(state: CoreState, to: NodeId | undefined, matchInde
 export function onCompacted(state: CoreState, index: LogIndex, term: Term): void {
   if (index <= state.trail.baseIndex) return;
   // The snapshot's record has already moved the log's base; its own event brings everything along.
-  if (state.installing !== undefined) return;
+  if (state.installing !== undefined && index >= state.installing.index) return;
   assertThat(index <= state.commitIndex, `compaction to ${index} beyond the commit`);
   assertThat(state.trail.termAt(index) === term, `compaction to ${index} at the wrong term`);
   state.trail.compactTo(index);

@@ -157,6 +157,11 @@ export class RaftCore {
     return leaseUntilMs(this.#state);
   }
 
+  /** Up to here this node's log is on stable storage; what was there before a truncation is not. */
+  durableIndex(): LogIndex {
+    return this.#state.writes.durableIndex;
+  }
+
   /** Leader: cluster time now. Others: the last time seen in the log. */
   logTimeNowMs(now: Instant): LogTimeMs {
     const { leader, lastTimeMs } = this.#state;

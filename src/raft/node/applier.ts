@@ -25,6 +25,8 @@ export interface ApplierDeps {
   readonly clock: Clock;
   readonly fatal: Fatal;
   readonly observer: RaftObserver;
+  /** Up to here the log on disk is this node's log. */
+  readonly durableIndex: () => LogIndex;
   /** Entries `[from, to)` if the core still holds them. */
   readonly window: (from: LogIndex, to: LogIndex) => readonly Entry[] | undefined;
   readonly applied: (index: LogIndex) => void;
@@ -100,7 +102,10 @@ export class Applier {
       this.#apply(this.#cut(held));
       return;
     }
-    this.#deps.log.read(from, to, this.#deps.bytesMax).then(
+    // What is not durable yet may stand for other entries on the disk, which a truncation that is
+    // still queued makes void. All of it is in the window; the disk is read for what is older.
+    const readTo = Math.min(to, this.#deps.durableIndex() + 1);
+    this.#deps.log.read(from, readTo, this.#deps.bytesMax).then(
       (entries) => this.#apply(entries),
       (cause: unknown) => this.#fail(asError(cause), { during: 'reading committed entries', from }),
     );

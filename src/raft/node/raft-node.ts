@@ -227,6 +227,11 @@ export class RaftNode {
     return { term, leaderId, isLeader: role === 'leader', recovering: this.#recovering };
   }
 
+  /** Up to here this node's own log is on stable storage. */
+  get durableIndex(): LogIndex {
+    return this.#core.durableIndex();
+  }
+
   get appliedIndex(): LogIndex {
     return this.#applier.appliedIndex;
   }
@@ -467,6 +472,7 @@ export class RaftNode {
         fatal,
         observer: this.#observer,
         window: (from, to) => this.#core.entries(from, to),
+        durableIndex: () => this.#core.durableIndex(),
         applied: (index) => {
           this.#dispatch({ kind: 'applied', index });
           this.#waiters.applied(index);

@@ -14,6 +14,7 @@ function setUp(
     readonly window?: (from: LogIndex, to: LogIndex) => readonly Entry[] | undefined;
     readonly entriesMax?: number;
     readonly bytesMax?: number;
+    readonly durableIndex?: LogIndex;
   } = {},
 ) {
   const clock = new ManualClock();
@@ -28,6 +29,7 @@ function setUp(
       clock,
       fatal: (error) => trace.push(`fatal ${error.message}`),
       observer: NO_OBSERVER,
+      durableIndex: () => options.durableIndex ?? Number.POSITIVE_INFINITY,
       window: options.window ?? ((from, to) => range(from, to)),
       applied: (index) => trace.push(`applied ${index}`),
       bytesMax: options.bytesMax ?? 1 << 20,
@@ -60,6 +62,30 @@ describe('the applier', () => {
     applier.commit(3);
     await clock.advance(10);
     expect(machine.batches.map((batch) => batch.length)).toEqual([1, 1, 1]);
+  });
+
+  it('takes what is not durable here from the window, not what the disk still holds there', async () => {
+    // Entries 4 and 5 on disk are void: the truncation that says so is still queued.
+    const { applier, clock, log, machine } = setUp({
+      durableIndex: 3,
+      window: (from, to) =>
+        from < 3 ? undefined : range(from, to).map((e) => ({ ...e, term: 2 })),
+    });
+    log.append(
+      { hardState: undefined, truncateFrom: undefined, entries: range(1, 6), recovered: false },
+      () => undefined,
+    );
+    await clock.advance(2);
+    applier.commit(5);
+    await clock.advance(10);
+    const terms = machine.batches.flat().map(({ index, term }) => [index, term]);
+    expect(terms).toEqual([
+      [1, 1],
+      [2, 1],
+      [3, 1],
+      [4, 2],
+      [5, 2],
+    ]);
   });
 
   it('reads from the log what the core no longer holds', async () => {
