@@ -115,6 +115,7 @@ describe('a graceful stop', () => {
     };
     const clients = Array.from({ length: 12 }, (_, number) => client(number));
     await until('some answers', 10_000, async () => Promise.resolve(answered > 50 || undefined));
+    leader.child = undefined;
     child.kill('SIGTERM');
     const readyz = await until('readyz says so', 2_000, async () => {
       const reply = await on.client.send('GET', '/readyz', undefined, leader.id);
@@ -123,7 +124,6 @@ describe('a graceful stop', () => {
     expect(readyz.text).toContain('[-]not_draining failed');
     expect((await on.client.send('GET', '/livez', undefined, leader.id)).status).toBe(200);
     expect(await exited).toEqual([0, null]);
-    leader.child = undefined;
     const before = answered;
     await until('more answers', 10_000, async () =>
       Promise.resolve(answered > before + 50 || undefined),
