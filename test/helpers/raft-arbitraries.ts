@@ -58,7 +58,15 @@ export function anyMessage(): fc.Arbitrary<Message> {
       round: anyUint(),
     }),
     fc.record({ ...envelope, ...kind('requestVote'), ...last, transfer: fc.boolean() }),
-    fc.record({ ...envelope, ...kind('requestVoteResponse'), granted: fc.boolean() }),
+    fc.record(
+      {
+        ...envelope,
+        ...kind('requestVoteResponse'),
+        granted: fc.boolean(),
+        wallMs: anyUint(),
+      },
+      { requiredKeys: ['from', 'to', 'term', 'fromBoot', 'kind', 'granted'] },
+    ),
     fc
       .record({
         ...envelope,

@@ -18,7 +18,7 @@ import { isSoleVoter, isVoter, voterIds } from './membership.ts';
 import { tally } from './quorum.ts';
 import { failForwardedReads } from './read-index.ts';
 import { becomeFollower } from './roles.ts';
-import type { CoreState } from './state.ts';
+import type { Ballot, CoreState } from './state.ts';
 import type {
   LogIndex,
   NodeId,
@@ -74,7 +74,7 @@ function startPreVote(state: CoreState): void {
   state.leaderId = undefined;
   failForwardedReads(state);
   state.ballotRound += 1;
-  state.ballot = { round: state.ballotRound, granted: new Set([state.nodeId]), refused: new Set() };
+  state.ballot = newBallot(state.ballotRound, [state.nodeId]);
   state.electionDeadlineMs = state.nowMs + state.drawRetryDelay();
   state.reportRole();
   for (const to of voterIds(state.configuration)) {
@@ -91,13 +91,23 @@ function startPreVote(state: CoreState): void {
   countBallot(state);
 }
 
+function newBallot(round: number, granted: readonly NodeId[]): Ballot {
+  return {
+    round,
+    granted: new Set(granted),
+    refused: new Set(),
+    sentAtMs: undefined,
+    clocks: new Map(),
+  };
+}
+
 /** Campaigns in the next term. The requests and the own vote wait for the disk (E2). */
 function startElection(state: CoreState, transfer: boolean): void {
   state.setHardState(state.term + 1, state.nodeId);
   state.role = 'candidate';
   state.leaderId = undefined;
   failForwardedReads(state);
-  state.ballot = { round: 0, granted: new Set(), refused: new Set() };
+  state.ballot = newBallot(0, []);
   // Repeated at once when split; a voter with a slow disk gets more time with every attempt.
   const patience = 2 ** Math.min(state.failedElections, PATIENCE_DOUBLINGS_MAX);
   const delayMs = Math.min(state.drawRetryDelay() * patience, state.electionTimeoutMs);
@@ -121,6 +131,7 @@ export function onOwnVoteDurable(state: CoreState): void {
   const { term, vote } = state.writes.durableHardState;
   if (term !== state.term || vote !== state.nodeId || state.ballot.granted.has(vote)) return;
   state.ballot.granted.add(vote);
+  state.ballot.sentAtMs = state.nowMs;
   countBallot(state);
 }
 
@@ -140,7 +151,10 @@ export function onPreVoteResponse(state: CoreState, message: PreVoteResponse): v
 
 export function onRequestVoteResponse(state: CoreState, message: RequestVoteResponse): void {
   if (state.role !== 'candidate' || state.ballot === undefined) return;
-  (message.granted ? state.ballot.granted : state.ballot.refused).add(message.from);
+  const { granted, refused, clocks } = state.ballot;
+  (message.granted ? granted : refused).add(message.from);
+  const { from, wallMs } = message;
+  if (wallMs !== undefined) clocks.set(from, { wallMs, receivedAt: state.now });
   countBallot(state);
 }
 
@@ -210,6 +224,7 @@ export function onRequestVote(state: CoreState, message: RequestVote): void {
     kind: 'requestVoteResponse',
     ...state.header(message.from),
     granted: true,
+    wallMs: state.now.wallMs,
   });
 }
 

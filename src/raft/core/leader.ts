@@ -57,9 +57,10 @@ export function becomeLeader(state: CoreState): void {
   endTransfer(state, false);
   state.role = 'leader';
   state.leaderId = state.nodeId;
-  state.ballot = undefined;
   state.failedElections = 0;
   const leader = newLeaderState(state);
+  learnVotersClocks(state, leader);
+  state.ballot = undefined;
   state.leader = leader;
   state.reportRole();
   leader.clock.evaluate(state.configuration, state.nodeId, state.now);
@@ -97,6 +98,18 @@ function newLeaderState(state: CoreState): LeaderState {
     clock: new ClusterClock(state.lastTimeMs, state.now),
     suspectSinceMs: undefined,
   };
+}
+
+/**
+ * The quorum that voted has told its wall clocks: time that passed without a leader is made up for
+ * before the first command is stamped, so that none is old as soon as it is committed.
+ */
+function learnVotersClocks(state: CoreState, leader: LeaderState): void {
+  const { ballot } = state;
+  if (ballot?.sentAtMs === undefined) return;
+  for (const [nodeId, { wallMs, receivedAt }] of ballot.clocks) {
+    leader.clock.sample(nodeId, wallMs, ballot.sentAtMs, receivedAt);
+  }
 }
 
 /** Appends one entry with all commands, or says why not. */

@@ -37,6 +37,7 @@ import type {
   Role,
   SnapshotMeta,
   Term,
+  WallMs,
 } from './types.ts';
 
 /** A ballot under way: pre-votes or votes, by node id so that repeats count once. */
@@ -44,6 +45,14 @@ export interface Ballot {
   readonly round: number;
   readonly granted: Set<NodeId>;
   readonly refused: Set<NodeId>;
+  /** When the requests left, and the voters' wall clocks in the answers. */
+  sentAtMs: MonotonicMs | undefined;
+  readonly clocks: Map<NodeId, VoterClock>;
+}
+
+export interface VoterClock {
+  readonly wallMs: WallMs;
+  readonly receivedAt: Instant;
 }
 
 /** A leadership transfer. It outlives the leadership until its outcome is seen. */

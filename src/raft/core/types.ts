@@ -117,6 +117,8 @@ export interface RequestVote extends MessageBase {
 export interface RequestVoteResponse extends MessageBase {
   readonly kind: 'requestVoteResponse';
   readonly granted: boolean;
+  /** The responder's wall clock: a winner knows cluster time before it appends anything. */
+  readonly wallMs?: WallMs;
 }
 export interface AppendEntries extends MessageBase {
   readonly kind: 'appendEntries';

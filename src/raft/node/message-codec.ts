@@ -61,7 +61,7 @@ function bodySize(message: Message): number {
     case 'requestVote':
       return 2 * UINT_BYTES + 1;
     case 'requestVoteResponse':
-      return 1;
+      return 2 + (message.wallMs === undefined ? 0 : UINT_BYTES);
     case 'appendEntries':
       return message.entries.reduce(
         (size, entry) => size + 4 + encodeEntry(entry).length,
@@ -100,6 +100,7 @@ function writeBody(writer: ByteWriter, message: Message): void {
       return;
     case 'requestVoteResponse':
       writer.u8(message.granted ? 1 : 0);
+      writeOptional(writer, message.wallMs);
       return;
     case 'appendEntries':
       writeAppend(writer, message);
@@ -131,9 +132,14 @@ function writeBody(writer: ByteWriter, message: Message): void {
       return;
     case 'readIndexResponse':
       writer.uint(message.requestId);
-      writer.u8(message.index === undefined ? 0 : 1);
-      if (message.index !== undefined) writer.uint(message.index);
+      writeOptional(writer, message.index);
   }
+}
+
+/** A flag, and the number if there is one. */
+function writeOptional(writer: ByteWriter, value: number | undefined): void {
+  writer.u8(value === undefined ? 0 : 1);
+  if (value !== undefined) writer.uint(value);
 }
 
 function writeAppend(writer: ByteWriter, message: AppendEntries): void {
@@ -188,7 +194,12 @@ function readBody(reader: ByteReader, kind: Message['kind'], envelope: Envelope)
         transfer: reader.bool(),
       };
     case 'requestVoteResponse':
-      return { ...envelope, kind, granted: reader.bool() };
+      return {
+        ...envelope,
+        kind,
+        granted: reader.bool(),
+        ...(reader.bool() ? { wallMs: reader.uint() } : {}),
+      };
     case 'appendEntries':
       return readAppend(reader, envelope);
     case 'appendEntriesResponse':

@@ -259,6 +259,35 @@ describe('leadership transfer', () => {
   });
 });
 
+describe('cluster time', () => {
+  test('catches up with the time that passed without a leader before the first command', () => {
+    const cluster = new Cluster();
+    const old = cluster.elect();
+    old.propose(1);
+    cluster.run(ET);
+    for (const node of cluster.nodes) node.crash();
+    cluster.nowMs += 3_600_000;
+    for (const node of cluster.nodes) node.start();
+    while (cluster.leader === undefined) cluster.run(10, (message) => message.kind !== 'heartbeat');
+    const { leader } = cluster;
+    expect(leader.core!.logTimeNowMs(cluster.now)).toBeGreaterThan(EPOCH + 3_600_000);
+    expect(leader.core!.logTimeNowMs(cluster.now)).toBeLessThanOrEqual(cluster.now.wallMs + 5);
+  });
+
+  test('never decreases from entry to entry, over leaders with different clocks', () => {
+    const cluster = new Cluster();
+    for (let round = 0; round < 3; round += 1) {
+      const leader = cluster.elect();
+      leader.propose(1);
+      leader.step({ kind: 'transferLeadership', to: undefined });
+      cluster.run(ET);
+    }
+    const times = cluster.node(1).disk.entries.map((entry) => entry.timeMs);
+    expect(times).toEqual([...times].sort((left, right) => left - right));
+    expect(times.every(Number.isSafeInteger)).toBe(true);
+  });
+});
+
 describe('a recovering node', () => {
   function damaged(): { cluster: Cluster; leader: Node; sick: Node } {
     const cluster = new Cluster();
