@@ -1,27 +1,23 @@
 // The door of the engine: what a server composes and talks to.
 export {
-  EXIT_NO_SPACE,
   type FileHandle,
   type Files,
   formatDirectory,
   type Identity,
-  LogError,
   NodeFiles,
 } from './log/index.ts';
-export {
-  type AppliedEntry,
-  GID_BYTES_MAX,
-  gidProblem,
-  type OperationRequest,
-  type OperationResult,
-  type Protocol,
-  type StepInput,
-  type Transaction,
-  type TransactionDefaults,
-  type TransactionInput,
-  type TransactionOptions,
-  type TransactionStatus,
-  type TransactionType,
+export type {
+  AppliedEntry,
+  OperationRequest,
+  OperationResult,
+  Protocol,
+  StepInput,
+  Transaction,
+  TransactionDefaults,
+  TransactionInput,
+  TransactionOptions,
+  TransactionStatus,
+  TransactionType,
 } from './machine/index.ts';
 export type {
   Coordinator,
@@ -50,4 +46,4 @@ export {
   type ReplicaSelf,
 } from './replica/index.ts';
 export { DEFAULT_SCHEDULER_CONFIG } from './scheduler/index.ts';
-export { DEFAULT_STORE_CONFIG, LevelKvOpener, StoreError } from './store/index.ts';
+export { DEFAULT_STORE_CONFIG, LevelKvOpener } from './store/index.ts';

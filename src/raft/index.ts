@@ -2,8 +2,6 @@
 export {
   type CoreBug,
   type CoreBugs,
-  InvariantViolation,
-  NO_BUGS,
   RaftCore,
   type RaftCoreOptions,
 } from './core/index.ts';
@@ -15,9 +13,7 @@ export { decodeEntry, encodeEntry } from './node/entry-codec.ts';
 export { RaftNodeError, type RaftNodeErrorCode } from './node/errors.ts';
 export { decodeMessage, encodeMessage } from './node/message-codec.ts';
 export {
-  decodeConfiguration,
   decodeSnapshotMeta,
-  encodeConfiguration,
   encodeSnapshotMeta,
 } from './node/meta-codec.ts';
 export type { RaftObserver } from './node/observer.ts';

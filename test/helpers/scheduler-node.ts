@@ -31,7 +31,7 @@ import {
   StateTransactionSource,
   type TransactionSource,
 } from '../../src/engine/scheduler/index.ts';
-import { ManualClock, seededRandom, settlePromises } from './scheduler-clock.ts';
+import { ManualClock, seededRandom } from './scheduler-clock.ts';
 
 // A CommonJS module whose types describe another shape of export than Node gives.
 const { default: BTree } = createRequire(import.meta.url)('sorted-btree') as typeof sortedBtree;
@@ -310,5 +310,3 @@ export function saga(
     ...over,
   };
 }
-
-export { settlePromises };

@@ -1,5 +1,5 @@
 // The door of the durable log.
-export { DEFAULT_LOG_CONFIG, type LogConfig } from './config.ts';
+export type { LogConfig } from './config.ts';
 export { LogError, type LogErrorCode } from './errors.ts';
 export { type FormatOptions, formatDirectory } from './format-directory.ts';
 export type { Identity } from './identity.ts';
@@ -8,7 +8,6 @@ export { type OpenedSegmentedLog, type OpenLogOptions, openLog } from './opening
 export type { FileHandle, Files } from './ports.ts';
 export type { FlushMark, Installed } from './records.ts';
 export {
-  EXIT_NO_SPACE,
   type LogBug,
   type LogMarks,
   type LogStats,

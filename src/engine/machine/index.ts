@@ -12,10 +12,8 @@ export {
   dueOfKey,
   dueRange,
   expiryRange,
-  GID_BYTES_MAX,
   gidOfDefinitionKey,
   gidOfExpiryKey,
-  gidProblem,
   stateKey,
   stuckOfKey,
   stuckRange,
@@ -25,12 +23,7 @@ export type { ListQuery } from './listing.ts';
 export { listRanges, mergeListing } from './listing.ts';
 export type { DigestAt } from './machine.ts';
 export { keysToRead, Machine } from './machine.ts';
-export { decodeDefinition, decodeState, decodeTransaction } from './record-codec.ts';
+export { decodeTransaction } from './record-codec.ts';
 export { transactionKeys } from './transaction-table.ts';
 export type * from './types.ts';
 export { validateInput } from './validate.ts';
-export {
-  isFinal,
-  TRANSACTION_STATUSES,
-  TRANSACTION_TYPES,
-} from './words.ts';

@@ -282,7 +282,10 @@ export class OperationLog {
     } else if (answer.reason === 'admissionClosed') {
       this.#finish(
         operation.seq,
-        refused('NO_SPACE', 'the leader is short of disk space and takes no new work'),
+        refused(
+          'NO_SPACE',
+          'the leader has no room prepared on its disk and takes no new work for now',
+        ),
       );
     }
   }

@@ -3,6 +3,5 @@ export { ProtocolCaller, type Transports } from './caller.ts';
 export { DEFAULT_PARTICIPANTS_CONFIG, type ParticipantsConfig } from './config.ts';
 export { allowAllEgress, type EgressPolicy } from './egress.ts';
 export { HttpCaller, type HttpCallerPorts } from './http-caller.ts';
-export { readHttpAnswer } from './outcome.ts';
 export { transportOf } from './transport-rule.ts';
 export type * from './types.ts';

@@ -1,5 +1,4 @@
 // The door of a composed replica.
-export { RebuildError } from './open-storage.ts';
 export {
   LocalReplica,
   type ReplicaBugs,

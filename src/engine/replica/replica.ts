@@ -105,18 +105,18 @@ export class LocalReplica {
     config: ReplicaConfig,
     bugs: ReplicaBugs = NO_BUGS,
   ): Promise<LocalReplica> {
-    let replica: LocalReplica | undefined;
+    const running: { replica?: LocalReplica } = {};
     const storage = await openStorage(
       ports,
       config,
       { log: bugs as ReadonlySet<never>, store: bugs as ReadonlySet<never> },
       {
-        durableIndex: () => replica?.raft.durableIndex ?? Number.POSITIVE_INFINITY,
-        flushed: (appliedIndex) => replica?.compactBehind(appliedIndex),
+        durableIndex: () => running.replica?.raft.durableIndex ?? Number.POSITIVE_INFINITY,
+        flushed: (appliedIndex) => running.replica?.compactBehind(appliedIndex),
       },
     );
-    replica = new LocalReplica(ports, config, storage, bugs);
-    return replica;
+    running.replica = new LocalReplica(ports, config, storage, bugs);
+    return running.replica;
   }
 
   private constructor(

@@ -1,6 +1,6 @@
 // The door of the scheduler.
 export { DEFAULT_SCHEDULER_CONFIG, type SchedulerConfig } from './config.ts';
-export { NO_SCHEDULER_BUGS, type SchedulerBugs } from './deliberate-bugs.ts';
+export type { SchedulerBugs } from './deliberate-bugs.ts';
 export type { Explanation, SchedulerStats } from './explanation.ts';
 export type {
   DueEntry,

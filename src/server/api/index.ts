@@ -14,7 +14,7 @@ import { timeFormatOf } from './time-text.ts';
 import { TransactionBodyReader } from './transaction-body.ts';
 
 export { ApiServer } from './api-server.ts';
-export { ERROR_CODES, type ErrorCode, errorsTable } from './errors.ts';
+export type { ErrorCode } from './errors.ts';
 
 export interface ApiParts {
   readonly coordinator: () => Coordinator | undefined;

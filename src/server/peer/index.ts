@@ -1,5 +1,5 @@
 // The door of the peer network.
-export { PeerError, type PeerErrorCode } from './errors.ts';
+export type { PeerErrorCode } from './errors.ts';
 export type { Lane, RefusalCode, SelfIdentity } from './handshake.ts';
 export { DEFAULT_PEER_LIMITS, type PeerLimits } from './limits.ts';
 export type { PeerObserver } from './observer.ts';

@@ -56,7 +56,6 @@ export type MessageFilter = Partial<Pick<Message, 'kind' | 'from' | 'to'>>;
 export type MessageOf<K extends MessageKind> = Extract<Message, { kind: K }>;
 
 const text = new TextEncoder();
-const untext = new TextDecoder();
 
 /** Entries with these terms, one after the other from index 1; same terms, same entries. */
 export function entriesOf(terms: readonly number[]): Entry[] {
@@ -555,8 +554,4 @@ function matches(message: Message, filter: MessageFilter): boolean {
     (filter.from === undefined || message.from === filter.from) &&
     (filter.to === undefined || message.to === filter.to)
   );
-}
-
-export function decodeCommands(e: Entry): string[] {
-  return e.kind === 'commands' ? e.commands.map((bytes) => untext.decode(bytes)) : [];
 }
