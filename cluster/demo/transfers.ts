@@ -32,6 +32,8 @@ const dispatcher = new Agent({ connections: 64, connectTimeout: 1000 });
 
 interface Transfer {
   readonly gid: string;
+  /** The bank that pays: 0 or 1; the other one receives. */
+  readonly payer: number;
   readonly from: string;
   readonly to: string;
   readonly amount: number;
@@ -79,7 +81,8 @@ async function call(
 
 /** Repeats on the next node until one answers about the transaction (200 or 409). */
 async function submit(transfer: Transfer, banks: readonly string[], first: number): Promise<void> {
-  const [outBank = '', inBank = ''] = banks;
+  const outBank = banks[transfer.payer] ?? '';
+  const inBank = banks[1 - transfer.payer] ?? '';
   const step = (bank: string, op: string) => ({
     action: `${bank}/${op}`,
     compensate: `${bank}/${op}Undo`,
@@ -118,6 +121,7 @@ async function client(
     const pick = () => `a${1 + Math.floor(Math.random() * ACCOUNTS)}`;
     const transfer = {
       gid: `demo-${run}-${number}-${i}`,
+      payer: Math.random() < 0.5 ? 0 : 1,
       from: pick(),
       // One in ten goes to an account that does not exist: its first step must be undone.
       to: Math.random() < 0.1 ? 'nobody' : pick(),
@@ -180,8 +184,8 @@ function errorsIn(ledgers: readonly Ledger[]): string[] {
     expected[bank]?.set(account, (expected[bank].get(account) ?? 0) + cents);
   const errors = transfers.filter((t) => t.status === '').map((t) => `${t.gid} did not end`);
   for (const transfer of transfers.filter((t) => t.status === 'succeed')) {
-    add(0, transfer.from, -transfer.amount);
-    add(1, transfer.to, transfer.amount);
+    add(transfer.payer, transfer.from, -transfer.amount);
+    add(1 - transfer.payer, transfer.to, transfer.amount);
   }
   ledgers.forEach((ledger, bank) => {
     for (const [account, balance] of Object.entries(ledger.balances)) {
