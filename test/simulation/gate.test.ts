@@ -1,84 +1,58 @@
-// The gate: a checker that never saw a violation proves nothing. Each deliberate bug must be found
-// within 200 seeds, and the same seeds without the bug must pass.
+// The gate around the seeds: runs repeat exactly, deliberate bugs are found, old failures stay fixed.
 //
-// A search starts at the seed that is known to find the bug, so that it is over at once; when the
-// code has changed so much that this seed no longer does, the search goes on through the others.
+// A deliberate bug is replayed with the seed that is known to find it, which is over at once. When
+// the code has changed so much that this seed no longer does, the search goes on through the others.
 
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { runRaftSimulation } from './raft-sim.ts';
-import { runReplicaSimulation } from './replica-sim.ts';
-import type { RunRequest, RunResult } from './run-result.ts';
+import { DELIBERATE_BUGS } from './deliberate-bugs.ts';
+import { expectToPass } from './expect-to-pass.ts';
+import { REGRESSIONS } from './regressions.ts';
+import { describeFailure } from './report.ts';
+import { findBug, requestOf, runLevel, SEARCH_SEEDS, seedRange } from './run-level.ts';
+import type { Level } from './run-result.ts';
 
-const SEEDS = 200;
+const LEVELS: readonly Level[] = ['raft', 'replica'];
 
-function request(seed: number, bug?: string): RunRequest {
-  return {
-    seed: String(seed),
-    nodes: undefined,
-    bugs: new Set(bug === undefined ? [] : [bug]),
-    print: undefined,
-  };
+/** All seeds of a search, from the known one on, around the circle. */
+function fromKnown(known: number): number[] {
+  return [...seedRange(known, SEARCH_SEEDS - known + 1), ...seedRange(1, known - 1)];
 }
 
-/** The first seed from `known` on, around the circle, that fails with the bug and not without. */
-async function search(
-  run: (request: RunRequest) => RunResult | Promise<RunResult>,
-  bug: string,
-  known: number,
-): Promise<number | undefined> {
-  for (let i = 0; i < SEEDS; i++) {
-    const seed = ((known - 1 + i) % SEEDS) + 1;
-    const result = await run(request(seed, bug));
-    if (result.failure !== undefined) {
-      const clean = await run(request(seed));
-      expect(clean.failure, `seed ${seed} fails without ${bug} too`).toBeUndefined();
-      return seed;
+describe('deliberate bugs', () => {
+  const found = DELIBERATE_BUGS.flatMap(({ name, level, knownSeed }) =>
+    knownSeed === undefined ? [] : [{ name, level, knownSeed }],
+  );
+
+  test.each(found)('$name is found ($level)', async ({ name, level, knownSeed }) => {
+    const bug = await findBug(level, name, fromKnown(knownSeed));
+    expect(bug, `no seed of ${SEARCH_SEEDS} finds ${name}`).toBeDefined();
+    if (bug?.cleanFailure !== undefined) {
+      const report = describeFailure(bug.cleanFailure, { level, nodes: undefined, bug: undefined });
+      throw new Error(`the seed fails without the bug too\n${report.join('\n')}`);
     }
-  }
-  return undefined;
-}
-
-describe('cores', () => {
-  test.each([
-    ['forgetVote', 1],
-    ['voteWhileRecovering', 1],
-    ['commitOldTermByCounting', 1],
-    ['dropOwnTermNoop', 1],
-    ['ackBeforeFsync', 1],
-    ['countSelfBeforeFsync', 1],
-    ['truncateAlways', 1],
-    ['staleAckAccepted', 40],
-    ['readWithoutQuorum', 4],
-    ['noStickiness', 165],
-  ])('%s is found within 200 seeds', async (bug, known) => {
-    expect(await search(runRaftSimulation, bug, known)).toBeDefined();
-  });
-
-  test('the same seed gives the same trace', () => {
-    expect(runRaftSimulation(request(7)).hash).toBe(runRaftSimulation(request(7)).hash);
   });
 });
 
-describe('whole replicas', () => {
-  test.each([
-    ['compensateOnlyRecorded', 6],
-    ['callBeforeCommit', 1],
-    ['compensateBeforeDecision', 1],
-    ['decideSucceedEarly', 1],
-    ['dropHeldOnTimer', 1],
-    ['resubmitReruns', 1],
-    ['forgetOperationResult', 1],
-    ['ignoreLease', 34],
-    ['doneBeforeSync', 2],
-    ['releaseBeforePersist', 62],
-    ['treatDamageAsTorn', 44],
-    ['appliedIndexNotInBatch', 49],
-  ])('%s is found within 200 seeds', async (bug, known) => {
-    expect(await search(runReplicaSimulation, bug, known)).toBeDefined();
-  });
+describe('determinism', () => {
+  test.each(LEVELS)(
+    'the same seed gives the same trace, twice and in a new process (%s)',
+    async (level) => {
+      const seed = 7;
+      const { hash } = await runLevel(level, requestOf(seed));
+      expect((await runLevel(level, requestOf(seed))).hash).toBe(hash);
+      const run = fileURLToPath(new URL('run.ts', import.meta.url));
+      const words = ['--import', 'tsx', run, '--level', level, '--seed', String(seed), '--hash'];
+      const { stdout } = await promisify(execFile)(process.execPath, words);
+      expect(stdout.trim()).toBe(`${seed} ${hash}`);
+    },
+  );
+});
 
-  test('the same seed gives the same trace', async () => {
-    const first = await runReplicaSimulation(request(3));
-    expect((await runReplicaSimulation(request(3))).hash).toBe(first.hash);
+describe('regressions', () => {
+  test.each(REGRESSIONS)('seed $seed ($level) passes: $found', async ({ seed, level }) => {
+    await expectToPass(level, [seed]);
   });
 });

@@ -101,6 +101,9 @@ export interface ReplicaOptions {
   /** Mean true milliseconds between failing writes, and between windows without space. */
   readonly diskErrorMeanMs: number | undefined;
   readonly noSpaceMeanMs: number | undefined;
+  /** Between stalls of a log's disk, while the state's disk goes on. */
+  readonly stallMeanMs: number | undefined;
+  readonly stallMaxMs: number;
   readonly chunkDamageProbability: number;
   readonly disk: DiskOptions;
   readonly kvMeanMs: number;
@@ -121,6 +124,7 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
   };
   const accounts = random.pick([4, 10, 30]);
   const config = drawRaftConfig(random);
+  const stalls = random.split('stalls');
   return {
     nodes: nodes ?? random.pick([1, 3, 3, 3, 3, 3, 3, 5]),
     durationMs: Math.round(random.between(10_000, 30_000)),
@@ -149,13 +153,15 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
     },
     diskErrorMeanMs: maybe(0.2, 5_000, 20_000),
     noSpaceMeanMs: maybe(0.2, 5_000, 20_000),
+    stallMeanMs: stalls.chance(0.3) ? Math.round(stalls.between(2_000, 8_000)) : undefined,
+    stallMaxMs: stalls.pick([500, 3_000]),
     chunkDamageProbability: random.pick([0, 0, 0.1]),
     disk: drawDiskOptions(random),
     kvMeanMs: random.pick([0.1, 1, 5]),
     segmentBytes: random.pick([8, 16, 64]) * 1024,
     entryCommandsMax: random.pick([8, 1_024]),
     trailingEntries: random.pick([10, 50, 1_000]),
-    flushIntervalMs: random.pick([50, 200, 500]),
+    flushIntervalMs: random.pick([50, 200, 500, 5_000]),
     commitEachResult: random.chance(0.2),
     participants: {
       accounts,

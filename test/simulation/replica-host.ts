@@ -43,6 +43,9 @@ export interface ReplicaWorld {
   fail(error: Error): void;
 }
 
+/** What opening says of a state that the log does not continue. */
+const REBUILD_MESSAGE = 'the state must be rebuilt';
+
 /** Codes of failures that the world injects, or that ask for a restart. */
 const RESTART_CODES: ReadonlySet<unknown> = new Set(['EIO', 'ENOSPC', 'REBUILD']);
 
@@ -52,6 +55,8 @@ export class ReplicaHost {
   readonly kv: MemoryKvDisk;
   replica: LocalReplica | undefined;
   transport: SimTransport | undefined;
+  /** Something was done to its disk for which its state may have to be rebuilt. */
+  isHarmed = false;
   readonly #world: ReplicaWorld;
   readonly #random: Prng;
   readonly #identity: Identity;
@@ -132,15 +137,35 @@ export class ReplicaHost {
     });
   }
 
-  /** One flipped bit somewhere in the log or the state. False: nothing was there to flip. */
-  damage(): boolean {
-    const state = this.kv.paths().filter((path) => path.startsWith(DIRECTORY));
-    const inLog = state.length === 0 || this.#random.chance(0.6);
-    const done = inLog
-      ? this.files.flipBit(DIRECTORY)
-      : this.kv.flipValueBit(this.#random.pick(state)) !== undefined;
+  /**
+   * Dies, and its disk keeps a fault to itself: a flipped bit or an unreadable sector in the log, a
+   * flipped bit in a value of the state, or synced batches of the state that LevelDB does not bring
+   * back. False: nothing was there to harm.
+   */
+  killHarmed(powerCut: boolean): boolean {
+    const state = this.kv.paths().findLast((path) => path.startsWith(DIRECTORY));
+    const fault =
+      state === undefined || this.#random.chance(0.5)
+        ? this.#random.pick(['bit', 'sector'] as const)
+        : this.#random.pick(['value', 'value', 'stretch', 'batch'] as const);
+    let done = false;
+    // What LevelDB's log loses, it loses at the next open, which the simulated crash is already.
+    if (state !== undefined && fault === 'stretch') {
+      done = this.kv.flipWalBit(state);
+    } else if (state !== undefined && fault === 'batch') {
+      done = this.kv.dropBatch(state, this.#random.int(5));
+    }
+    this.kill(powerCut);
+    if (fault === 'bit') {
+      done = this.files.flipBit(DIRECTORY);
+    } else if (fault === 'sector') {
+      done = this.files.ruinSector(DIRECTORY);
+    } else if (state !== undefined && fault === 'value') {
+      done = this.kv.flipValueBit(state) !== undefined;
+    }
     if (done) {
-      this.#trace('damage', inLog ? 'log' : 'state');
+      this.isHarmed = true;
+      this.#trace('damage', fault);
     }
     return done;
   }
@@ -270,6 +295,7 @@ export class ReplicaHost {
     const write = (level: string) => (fields: object, message: string) => {
       if (this.process.alive) {
         this.#trace(level, `${message} ${describeFields(fields)}`);
+        this.#checkRebuild(message, fields);
       }
     };
     return {
@@ -278,6 +304,18 @@ export class ReplicaHost {
       warn: write('warn'),
       error: write('error'),
     };
+  }
+
+  /** A state that nothing was done to is always one that the node's own log continues. */
+  #checkRebuild(message: string, fields: object): void {
+    if (message === REBUILD_MESSAGE && !this.isHarmed) {
+      this.#world.fail(
+        new InvariantViolated(
+          'STATE',
+          `n${this.nodeId} must rebuild a state that nothing happened to: ${describeFields(fields)}`,
+        ),
+      );
+    }
   }
 
   #trace(event: string, detail: string): void {

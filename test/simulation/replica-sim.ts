@@ -18,6 +18,7 @@ import type { RunRequest, RunResult } from './run-result.ts';
 import { SimProcess } from './sim-clock.ts';
 import { SimNetwork } from './sim-network.ts';
 import { Banks, OPENING_BALANCE } from './sim-participants.ts';
+import { findDifference, readState, type StateImage } from './state-image.ts';
 import { Trace } from './trace.ts';
 import { InvariantViolated } from './violation.ts';
 import { VirtualTime } from './virtual-time.ts';
@@ -40,7 +41,15 @@ class ReplicaSimulation {
   readonly #promises = new Promises();
   #faults = true;
   #failure: Error | undefined;
-  readonly #counts = { kills: 0, partitions: 0, pauses: 0, damages: 0, diskErrors: 0, noSpace: 0 };
+  readonly #counts = {
+    kills: 0,
+    partitions: 0,
+    pauses: 0,
+    damages: 0,
+    diskErrors: 0,
+    noSpace: 0,
+    stalls: 0,
+  };
 
   constructor(request: RunRequest, trace: Trace) {
     this.#random = new Prng(request.seed);
@@ -100,6 +109,7 @@ class ReplicaSimulation {
     this.#heal();
     await this.#awaitLiveness();
     this.#finish();
+    await this.#compareStates();
   }
 
   table(): string[] {
@@ -213,12 +223,14 @@ class ReplicaSimulation {
       if (leader?.replica !== undefined && !leader.process.paused) {
         this.#note(leader.nodeId, 'transfer', '');
         leader.replica.handOverLeadership().catch((error: unknown) => {
-          this.fail(error instanceof Error ? error : new Error(String(error)));
+          this.fail(asError(error));
         });
       }
     });
     this.#every(diskErrorMeanMs, random, () => this.#diskError(random));
     this.#every(noSpaceMeanMs, random, () => this.#noSpace(random));
+    const stalls = this.#random.split('stalls');
+    this.#every(this.options.stallMeanMs, stalls, () => this.#stall(stalls));
   }
 
   #kill(host: ReplicaHost, powerCut: boolean, random: Prng): void {
@@ -226,9 +238,10 @@ class ReplicaSimulation {
       return;
     }
     this.#counts.kills++;
-    host.kill(powerCut);
     const fragile = this.#fragile.includes(host.nodeId);
-    if (fragile && random.chance(this.options.faults.damageProbability) && host.damage()) {
+    if (!fragile || !random.chance(this.options.faults.damageProbability)) {
+      host.kill(powerCut);
+    } else if (host.killHarmed(powerCut)) {
       this.#counts.damages++;
     }
     host.restartAfter(random.between(0, this.options.faults.downMaxMs));
@@ -278,7 +291,24 @@ class ReplicaSimulation {
     } else {
       this.#note(host.nodeId, 'disk error', 'state');
       host.kv.failNextSync = true;
+      host.isHarmed = true;
     }
+  }
+
+  /** A log that falls behind what is committed and applied, and often never catches up. */
+  #stall(random: Prng): void {
+    const host = random.pick(this.#hosts);
+    const stallMs = random.between(50, this.options.stallMaxMs);
+    this.#counts.stalls++;
+    this.#note(host.nodeId, 'disk stall', `${stallMs.toFixed(0)} ms`);
+    host.files.stallMs = stallMs;
+    const isCut = random.chance(0.6);
+    this.time.after(random.between(0.3, 1) * stallMs, () => {
+      host.files.stallMs = 0;
+      if (isCut && this.#faults) {
+        this.#kill(host, true, random);
+      }
+    });
   }
 
   /** A full disk for a while: admission closes, then writes fail and the process exits. */
@@ -289,6 +319,7 @@ class ReplicaSimulation {
     this.#note(host.nodeId, 'no space', `left=${left}`);
     host.files.limitSpace(left);
     host.kv.full = left === 0 && random.chance(0.5);
+    host.isHarmed ||= host.kv.full;
     this.time.after(random.between(500, 6_000), () => {
       this.#note(host.nodeId, 'space again', '');
       host.files.limitSpace(undefined);
@@ -320,6 +351,7 @@ class ReplicaSimulation {
     this.#note(0, 'heal', '');
     for (const host of this.#hosts) {
       host.files.limitSpace(undefined);
+      host.files.stallMs = 0;
       host.kv.full = false;
       host.kv.failNextSync = false;
       host.process.resume();
@@ -379,6 +411,33 @@ class ReplicaSimulation {
     }
   }
 
+  /**
+   * P3, byte for byte: whatever a replica gives to a reader, all give. Damage that is noticed by the
+   * read is no wrong answer: that replica has nothing to say.
+   */
+  async #compareStates(): Promise<void> {
+    const images = this.#hosts.map(() => undefined as StateImage | undefined);
+    let open = images.length;
+    for (const [at, host] of this.#hosts.entries()) {
+      readState(host.replica)
+        .then((image) => {
+          images[at] = image;
+        })
+        .catch((error: unknown) => this.fail(asError(error)))
+        .finally(() => {
+          open--;
+        });
+    }
+    const deadlineMs = this.time.nowMs + LIVENESS_MS;
+    while (open > 0 && this.time.nowMs < deadlineMs) {
+      await this.#runFor(100);
+    }
+    const difference = open > 0 ? 'a state cannot be read' : findDifference(images);
+    if (difference !== undefined) {
+      throw new InvariantViolated('P3', difference);
+    }
+  }
+
   async #runFor(durationMs: number): Promise<void> {
     await this.time.runUntilAsync(this.time.nowMs + durationMs, () => this.#failure !== undefined);
     if (this.#failure !== undefined) {
@@ -390,7 +449,7 @@ class ReplicaSimulation {
     try {
       check();
     } catch (error) {
-      this.fail(error instanceof Error ? error : new Error(String(error)));
+      this.fail(asError(error));
     }
   }
 
@@ -404,13 +463,17 @@ class ReplicaSimulation {
   }
 }
 
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
 export async function runReplicaSimulation(request: RunRequest): Promise<RunResult> {
   const trace = new Trace(request.print);
   const simulation = new ReplicaSimulation(request, trace);
   let failure: RunResult['failure'];
   // A promise that nobody awaits would end the process: here it ends the run.
   const lost = (reason: unknown): void => {
-    simulation.fail(reason instanceof Error ? reason : new Error(String(reason)));
+    simulation.fail(asError(reason));
   };
   process.on('unhandledRejection', lost);
   try {

@@ -1,5 +1,8 @@
 // What a run is asked, and what it answers: the contract between the simulations and their callers.
 
+/** Cores of consensus alone, or whole replicas. */
+export type Level = 'raft' | 'replica';
+
 export interface RunRequest {
   readonly seed: string;
   /** Overrides the number of nodes that the seed would draw. */

@@ -1,91 +1,93 @@
-// The command line of the simulator.
+// The command line of the simulator; `--help` prints its usage.
 //
-//   npm run sim -- --seed 7            one run of that seed; the same seed gives the same hash
-//   npm run sim -- --seeds 200         seeds 1 … 200 (from --seed, if given); stops at a failure
-//   --level raft|replica               cores of consensus alone, or whole replicas
-//   --nodes N                          instead of what the seed would draw
-//   --bug NAME                         with a deliberate bug: reports the first seed that finds it
-//   --trace                            prints every event
-//   --hash                             prints seed and hash only
-//
-// Owns: arguments and the report. Exit code 1: a run failed, or no seed found the deliberate bug.
+// Owns: arguments and the progress of many runs. Exit code 1: a run failed, or no seed found the
+// deliberate bug; 2: the arguments are wrong.
 
 import { parseArgs } from 'node:util';
-import { runRaftSimulation } from './raft-sim.ts';
-import { runReplicaSimulation } from './replica-sim.ts';
-import type { RunRequest, RunResult } from './run-result.ts';
+import { describeFailure } from './report.ts';
+import { findBug, runLevel, SEARCH_SEEDS, seedRange } from './run-level.ts';
+import type { Level, RunResult } from './run-result.ts';
+
+const USAGE = `Runs a cluster in a simulated world, from a seed.
+
+  npm run sim -- [options]
+
+  --seed N          the seed; the same seed gives the same trace hash        (1)
+  --seeds K         seeds N … N+K−1                                          (1; with --bug ${SEARCH_SEEDS})
+  --level LEVEL     replica: whole nodes; raft: cores of consensus alone     (replica)
+  --nodes N         instead of the number that the seed would draw
+  --bug NAME        with a deliberate bug: reports the first seed that finds it; with --seed,
+                    that one run in full
+  --keep-going      do not stop at the first failure; ends with the list of failed seeds
+  --trace           print every event
+  --hash            print seed and hash only
+  --help            this text
+
+A failure prints its last events, the options, the nodes, the invariant, and the line that repeats
+it. Exit code 0: all runs passed, or the bug was found.
+`;
 
 interface Arguments {
-  readonly first: number;
-  readonly count: number;
+  readonly seeds: readonly number[];
   readonly nodes: number | undefined;
   readonly bug: string | undefined;
+  readonly isSearch: boolean;
+  readonly keepGoing: boolean;
   readonly trace: boolean;
   readonly hashOnly: boolean;
-  readonly level: string;
+  readonly level: Level;
 }
 
-function readArguments(): Arguments {
+/** Undefined: only the usage was asked for. */
+function readArguments(): Arguments | undefined {
   const { values } = parseArgs({
     options: {
-      seed: { type: 'string' },
+      seed: { type: 'string', default: '1' },
       seeds: { type: 'string' },
       nodes: { type: 'string' },
       bug: { type: 'string' },
       level: { type: 'string', default: 'replica' },
+      'keep-going': { type: 'boolean', default: false },
       trace: { type: 'boolean', default: false },
       hash: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
-  const first = Number(values.seed ?? 1);
+  if (values.help) {
+    return undefined;
+  }
+  const { level } = values;
+  if (level !== 'raft' && level !== 'replica') {
+    throw new Error(`--level is raft or replica, not ${level}`);
+  }
+  const count = values.seeds === undefined ? undefined : readCount('seeds', values.seeds);
+  const isSearch = values.bug !== undefined && (count !== undefined || !wasGiven('--seed'));
   return {
-    first,
-    count: Number(
-      values.seeds ?? (values.bug !== undefined && values.seed === undefined ? 200 : 1),
-    ),
-    nodes: values.nodes === undefined ? undefined : Number(values.nodes),
+    seeds: seedRange(readCount('seed', values.seed), count ?? (isSearch ? SEARCH_SEEDS : 1)),
+    nodes: values.nodes === undefined ? undefined : readCount('nodes', values.nodes),
     bug: values.bug,
+    isSearch,
+    keepGoing: values['keep-going'],
     trace: values.trace,
     hashOnly: values.hash,
-    level: values.level,
+    level,
   };
+}
+
+function wasGiven(option: string): boolean {
+  return process.argv.some((word) => word === option || word.startsWith(`${option}=`));
+}
+
+function readCount(name: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new Error(`--${name} is a whole number from 1 on, not ${text}`);
+  }
+  return value;
 }
 
 function write(line: string): void {
   process.stdout.write(`${line}\n`);
-}
-
-function reproduceLine(args: Arguments, seed: string): string {
-  const parts = [`npm run sim -- --level ${args.level} --seed ${seed}`];
-  if (args.nodes !== undefined) {
-    parts.push(`--nodes ${args.nodes}`);
-  }
-  if (args.bug !== undefined) {
-    parts.push(`--bug ${args.bug}`);
-  }
-  return parts.join(' ');
-}
-
-function reportFailure(args: Arguments, result: RunResult): void {
-  const { failure } = result;
-  if (failure === undefined) {
-    return;
-  }
-  write(`seed ${result.seed} FAILED after ${(result.virtualMs / 1000).toFixed(1)} virtual seconds`);
-  for (const line of failure.lastEvents) {
-    write(`  ${line}`);
-  }
-  write('options');
-  for (const line of result.options) {
-    write(`  ${line}`);
-  }
-  write('nodes');
-  for (const line of failure.table) {
-    write(`  ${line}`);
-  }
-  write(`violated ${failure.invariant}`);
-  write(`  ${failure.message}`);
-  write(`again: ${reproduceLine(args, result.seed)}`);
 }
 
 function reportRun(args: Arguments, result: RunResult, elapsedMs: number): void {
@@ -93,7 +95,7 @@ function reportRun(args: Arguments, result: RunResult, elapsedMs: number): void 
     write(`${result.seed} ${result.hash}`);
     return;
   }
-  if (args.count === 1) {
+  if (args.seeds.length === 1) {
     for (const line of result.options) {
       write(`  ${line}`);
     }
@@ -104,50 +106,66 @@ function reportRun(args: Arguments, result: RunResult, elapsedMs: number): void 
   );
 }
 
-async function runOne(args: Arguments, request: RunRequest): Promise<RunResult> {
-  switch (args.level) {
-    case 'raft':
-      return runRaftSimulation(request);
-    case 'replica':
-      return runReplicaSimulation(request);
-    default:
-      throw new Error(`unknown level ${args.level}`);
+async function search(args: Arguments, bug: string): Promise<number> {
+  const found = await findBug(args.level, bug, args.seeds);
+  if (found === undefined) {
+    write(`${bug}: NOT found in ${args.seeds.length} seeds`);
+    return 1;
   }
+  write(`${bug}: found by seed ${found.seed} (${found.invariant})`);
+  if (found.cleanFailure !== undefined) {
+    write('but the seed fails without it too:');
+    describeFailure(found.cleanFailure, { ...args, bug: undefined }).forEach(write);
+    return 1;
+  }
+  return 0;
 }
 
-async function main(): Promise<number> {
-  const args = readArguments();
+async function runAll(args: Arguments): Promise<number> {
   const beganMs = performance.now();
-  for (let seed = args.first; seed < args.first + args.count; seed++) {
+  const failed: string[] = [];
+  for (const seed of args.seeds) {
     const seedBeganMs = performance.now();
-    const result = await runOne(args, {
+    const result = await runLevel(args.level, {
       seed: String(seed),
       nodes: args.nodes,
       bugs: new Set(args.bug === undefined ? [] : [args.bug]),
       print: args.trace ? write : undefined,
     });
-    if (result.failure !== undefined) {
-      if (args.bug !== undefined && args.count > 1) {
-        write(
-          `${args.bug}: found by seed ${seed} (${result.failure.invariant}) after ${seed - args.first + 1} seeds`,
-        );
-        return 0;
-      }
-      reportFailure(args, result);
-      return args.bug === undefined ? 1 : 0;
-    }
-    if (args.bug === undefined || args.count === 1) {
+    if (result.failure === undefined) {
       reportRun(args, result, performance.now() - seedBeganMs);
+      continue;
+    }
+    describeFailure(result, args).forEach(write);
+    failed.push(result.seed);
+    if (!args.keepGoing) {
+      break;
     }
   }
-  if (args.bug !== undefined) {
-    write(`${args.bug}: NOT found in ${args.count} seeds`);
+  const seconds = ((performance.now() - beganMs) / 1000).toFixed(1);
+  if (failed.length > 0) {
+    write(`failed: ${failed.join(' ')} (${args.seeds.length} seeds asked for, ${seconds} s)`);
     return 1;
   }
-  if (!args.hashOnly && args.count > 1) {
-    write(`${args.count} seeds ok in ${((performance.now() - beganMs) / 1000).toFixed(1)} s`);
+  if (!args.hashOnly && args.seeds.length > 1) {
+    write(`${args.seeds.length} seeds ok in ${seconds} s`);
   }
   return 0;
+}
+
+async function main(): Promise<number> {
+  let args: Arguments | undefined;
+  try {
+    args = readArguments();
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return 2;
+  }
+  if (args === undefined) {
+    process.stdout.write(USAGE);
+    return 0;
+  }
+  return args.isSearch && args.bug !== undefined ? search(args, args.bug) : runAll(args);
 }
 
 process.exitCode = await main();

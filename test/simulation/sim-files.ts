@@ -10,6 +10,8 @@ import type { DiskOptions } from './options.ts';
 import type { Prng } from './prng.ts';
 import type { SimProcess } from './sim-clock.ts';
 
+const SECTOR_BYTES = 512;
+
 export class SimFiles {
   readonly disk = new MemoryFiles();
   readonly #process: SimProcess;
@@ -57,21 +59,41 @@ export class SimFiles {
     this.disk.capacityBytes = bytes === undefined ? Number.POSITIVE_INFINITY : used + bytes;
   }
 
-  /** Flips one bit of a file of the log that holds data. False: there is none. */
+  /** Flips one bit of a segment that holds data. False: there is none. */
   flipBit(directory: string): boolean {
-    const paths = this.disk
-      .paths()
-      .filter((path) => path.startsWith(directory) && path.includes('segment'));
-    if (paths.length === 0) {
+    const segment = this.#pickSegment(directory);
+    if (segment === undefined) {
       return false;
     }
-    const path = this.#random.pick(paths);
-    const used = usedBytes(this.disk.content(path));
-    if (used === 0) {
-      return false;
-    }
-    this.disk.flipBit(path, this.#random.int(used), this.#random.int(8));
+    this.disk.flipBit(segment.path, this.#random.int(segment.used), this.#random.int(8));
     return true;
+  }
+
+  /** Fills one sector of a segment that holds data with noise. False: there is none. */
+  ruinSector(directory: string): boolean {
+    const segment = this.#pickSegment(directory);
+    if (segment === undefined) {
+      return false;
+    }
+    const sectors = Math.ceil(segment.used / SECTOR_BYTES);
+    // Every other time the newest one: where the last votes and acknowledgements lie.
+    const sector = this.#random.chance(0.5) ? sectors - 1 : this.#random.int(sectors);
+    this.disk.corrupt(segment.path, (bytes) => {
+      const from = sector * SECTOR_BYTES;
+      for (let at = from; at < Math.min(from + SECTOR_BYTES, bytes.length); at++) {
+        bytes[at] = this.#random.int(256);
+      }
+    });
+    return true;
+  }
+
+  #pickSegment(directory: string): { readonly path: string; readonly used: number } | undefined {
+    const segments = this.disk
+      .paths()
+      .filter((path) => path.startsWith(directory) && path.includes('segment'))
+      .map((path) => ({ path, used: usedBytes(this.disk.content(path)) }))
+      .filter(({ used }) => used > 0);
+    return segments.length === 0 ? undefined : this.#random.pick(segments);
   }
 
   /** The `Files` port for the current life of the process. */

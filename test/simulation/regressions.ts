@@ -1,0 +1,13 @@
+// Seeds that once failed, kept for ever. A change of what a seed draws changes what it runs, so each
+// also names what it found; the defects themselves have unit tests.
+
+import type { Level } from './run-result.ts';
+
+export interface Regression {
+  readonly seed: number;
+  readonly level: Level;
+  /** What the seed found, in one sentence. */
+  readonly found: string;
+}
+
+export const REGRESSIONS: readonly Regression[] = [];

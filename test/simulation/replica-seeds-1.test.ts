@@ -1,0 +1,9 @@
+// The first half of the gate's seeds of whole replicas: a process of its own.
+
+import { test } from 'vitest';
+import { blocks, expectToPass } from './expect-to-pass.ts';
+import { seedRange } from './run-level.ts';
+
+test.each(blocks(1, 250))('seeds %i to %i keep every promise', async (first, last) => {
+  await expectToPass('replica', seedRange(first, last - first + 1));
+});
