@@ -9,7 +9,9 @@ export default defineConfig({
         test: {
           name: 'simulation',
           include: ['test/simulation/**/*.test.ts'],
-          testTimeout: 120_000,
+          // Two halves of the seeds at once, on two cores.
+          maxWorkers: 2,
+          testTimeout: 300_000,
         },
       },
       {

@@ -104,6 +104,10 @@ export interface ReplicaOptions {
   /** Between stalls of a log's disk, while the state's disk goes on. */
   readonly stallMeanMs: number | undefined;
   readonly stallMaxMs: number;
+  /** Between ambushes: those who hold an entry die, those who lack it live. */
+  readonly ambushMeanMs: number | undefined;
+  /** Probability that a node whose disk may be damaged loses the sector of a vote it just gave. */
+  readonly voteLossProbability: number;
   readonly chunkDamageProbability: number;
   readonly disk: DiskOptions;
   readonly kvMeanMs: number;
@@ -125,6 +129,7 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
   const accounts = random.pick([4, 10, 30]);
   const config = drawRaftConfig(random);
   const stalls = random.split('stalls');
+  const ambushes = random.split('ambushes');
   return {
     nodes: nodes ?? random.pick([1, 3, 3, 3, 3, 3, 3, 5]),
     durationMs: Math.round(random.between(10_000, 30_000)),
@@ -155,6 +160,8 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
     noSpaceMeanMs: maybe(0.2, 5_000, 20_000),
     stallMeanMs: stalls.chance(0.3) ? Math.round(stalls.between(2_000, 8_000)) : undefined,
     stallMaxMs: stalls.pick([500, 3_000]),
+    ambushMeanMs: ambushes.chance(0.3) ? Math.round(ambushes.between(3_000, 10_000)) : undefined,
+    voteLossProbability: ambushes.pick([0, 0, 0.3]),
     chunkDamageProbability: random.pick([0, 0, 0.1]),
     disk: drawDiskOptions(random),
     kvMeanMs: random.pick([0.1, 1, 5]),

@@ -170,6 +170,17 @@ export class ReplicaHost {
     return done;
   }
 
+  /** Dies, and the newest sector of its log is noise. False: it held nothing yet. */
+  killAndRuinLog(powerCut: boolean): boolean {
+    this.kill(powerCut);
+    const done = this.files.ruinNewestSector(DIRECTORY);
+    if (done) {
+      this.isHarmed = true;
+      this.#trace('damage', 'newest sector');
+    }
+    return done;
+  }
+
   describe(): string {
     const { replica } = this;
     if (replica === undefined) {

@@ -10,9 +10,9 @@ import type { AppliedEntry } from '../../src/engine/index.ts';
 import { describeMessage } from './describe-message.ts';
 import { describeOptions, drawReplicaOptions, type ReplicaOptions } from './options.ts';
 import { Oracle } from './oracle.ts';
-import { randomPartition } from './partitions.ts';
 import { Prng } from './prng.ts';
 import { Promises } from './promises.ts';
+import { ReplicaFaults } from './replica-faults.ts';
 import { ReplicaHost } from './replica-host.ts';
 import type { RunRequest, RunResult } from './run-result.ts';
 import { SimProcess } from './sim-clock.ts';
@@ -36,20 +36,9 @@ class ReplicaSimulation {
   readonly #banks: Banks;
   readonly #workload: Workload;
   readonly #hosts: ReplicaHost[] = [];
-  /** The minority whose disks may be damaged: nobody could heal a majority. */
-  readonly #fragile: readonly number[];
   readonly #promises = new Promises();
-  #faults = true;
+  readonly #faults: ReplicaFaults;
   #failure: Error | undefined;
-  readonly #counts = {
-    kills: 0,
-    partitions: 0,
-    pauses: 0,
-    damages: 0,
-    diskErrors: 0,
-    noSpace: 0,
-    stalls: 0,
-  };
 
   constructor(request: RunRequest, trace: Trace) {
     this.#random = new Prng(request.seed);
@@ -70,11 +59,18 @@ class ReplicaSimulation {
       },
     });
     const ids = Array.from({ length: options.nodes }, (_, i) => i + 1);
-    const minority = Math.floor((ids.length - 1) / 2);
-    this.#fragile = this.#random.split('fragile').shuffle(ids).slice(0, minority);
     for (const nodeId of ids) {
       this.#addHost(nodeId, ids, request.bugs);
     }
+    this.#faults = new ReplicaFaults({
+      time,
+      network: this.#network,
+      hosts: this.#hosts,
+      options,
+      random: this.#random,
+      note: (nodeId, event, detail) => this.#note(nodeId, event, detail),
+      fail: (error) => this.fail(error),
+    });
     this.#workload = new Workload(
       {
         time,
@@ -93,7 +89,7 @@ class ReplicaSimulation {
   }
 
   get stats(): Record<string, number> {
-    return { ...this.#workload.stats, ...this.#oracle.stats, ...this.#counts };
+    return { ...this.#workload.stats, ...this.#oracle.stats, ...this.#faults.counts };
   }
 
   async run(): Promise<void> {
@@ -103,7 +99,7 @@ class ReplicaSimulation {
     for (const host of this.#hosts) {
       host.start();
     }
-    this.#injectFaults();
+    this.#faults.start();
     this.#workload.start();
     await this.#runFor(this.options.durationMs);
     this.#heal();
@@ -131,7 +127,10 @@ class ReplicaSimulation {
           network: this.#network,
           damageProbability: this.options.chunkDamageProbability,
           peer: (id) => this.#hosts[id - 1]?.transport,
-          sent: (message) => this.#promises.sent(message),
+          sent: (message) => {
+            this.#promises.sent(message);
+            this.#faults.sent(message);
+          },
           received: (message) => this.#note(message.to, 'receive', describeMessage(message)),
         },
         trace: this.#trace,
@@ -180,185 +179,12 @@ class ReplicaSimulation {
     });
   }
 
-  // ------------------------------------------------------------------------------------ faults
-
-  #every(meanMs: number | undefined, random: Prng, run: () => void): void {
-    if (meanMs === undefined) {
-      return;
-    }
-    const next = (): void => {
-      this.time.after(random.exponential(meanMs), () => {
-        if (this.#faults) {
-          run();
-          next();
-        }
-      });
-    };
-    next();
-  }
-
-  #injectFaults(): void {
-    const { faults, diskErrorMeanMs, noSpaceMeanMs } = this.options;
-    const random = this.#random.split('faults');
-    const victim = (): ReplicaHost =>
-      random.chance(0.5) ? (this.#leader() ?? random.pick(this.#hosts)) : random.pick(this.#hosts);
-    this.#every(faults.killMeanMs, random, () => this.#kill(victim(), false, random));
-    this.#every(faults.powerCutMeanMs, random, () => this.#kill(victim(), true, random));
-    this.#every(faults.allKilledMeanMs, random, () => {
-      for (const host of this.#hosts) {
-        this.#kill(host, random.chance(0.7), random);
-      }
-    });
-    this.#every(faults.pauseMeanMs, random, () => this.#pause(victim(), random));
-    this.#every(faults.partitionMeanMs, random, () => this.#partition(random));
-    this.#every(faults.wallJumpMeanMs, random, () => {
-      const { process } = random.pick(this.#hosts);
-      process.wallOffsetMs = Math.round(
-        random.between(-faults.wallJumpMaxMs, faults.wallJumpMaxMs),
-      );
-      this.#note(process.nodeId, 'wall', `offset=${process.wallOffsetMs}`);
-    });
-    this.#every(faults.transferMeanMs, random, () => {
-      const leader = this.#leader();
-      if (leader?.replica !== undefined && !leader.process.paused) {
-        this.#note(leader.nodeId, 'transfer', '');
-        leader.replica.handOverLeadership().catch((error: unknown) => {
-          this.fail(asError(error));
-        });
-      }
-    });
-    this.#every(diskErrorMeanMs, random, () => this.#diskError(random));
-    this.#every(noSpaceMeanMs, random, () => this.#noSpace(random));
-    const stalls = this.#random.split('stalls');
-    this.#every(this.options.stallMeanMs, stalls, () => this.#stall(stalls));
-  }
-
-  #kill(host: ReplicaHost, powerCut: boolean, random: Prng): void {
-    if (!host.process.alive) {
-      return;
-    }
-    this.#counts.kills++;
-    const fragile = this.#fragile.includes(host.nodeId);
-    if (!fragile || !random.chance(this.options.faults.damageProbability)) {
-      host.kill(powerCut);
-    } else if (host.killHarmed(powerCut)) {
-      this.#counts.damages++;
-    }
-    host.restartAfter(random.between(0, this.options.faults.downMaxMs));
-  }
-
-  #pause(host: ReplicaHost, random: Prng): void {
-    if (!host.process.alive || host.process.paused) {
-      return;
-    }
-    this.#counts.pauses++;
-    const { life } = host.process;
-    this.#note(host.nodeId, 'pause', '');
-    host.process.pause();
-    this.time.after(random.between(10, this.options.faults.pauseMaxMs), () => {
-      if (host.process.life === life) {
-        this.#note(host.nodeId, 'resume', '');
-        host.process.resume();
-      }
-    });
-  }
-
-  #partition(random: Prng): void {
-    this.#counts.partitions++;
-    const ids = this.#hosts.map((host) => host.nodeId);
-    const { kind, cuts } = randomPartition(random, ids, this.#leader()?.nodeId);
-    this.#note(0, 'partition', `${kind} ${cuts.map((cut) => cut.join('>')).join(' ')}`);
-    for (const [from, to] of cuts) {
-      this.#network.cut(from, to);
-    }
-    this.time.after(random.between(50, this.options.faults.partitionMaxMs), () => {
-      for (const [from, to] of cuts) {
-        this.#network.mend(from, to);
-      }
-      this.#note(0, 'mend', kind);
-    });
-  }
-
-  #diskError(random: Prng): void {
-    const host = random.pick(this.#hosts);
-    if (!host.process.alive) {
-      return;
-    }
-    this.#counts.diskErrors++;
-    if (random.chance(0.6)) {
-      this.#note(host.nodeId, 'disk error', 'log');
-      host.files.failSoon('EIO');
-    } else {
-      this.#note(host.nodeId, 'disk error', 'state');
-      host.kv.failNextSync = true;
-      host.isHarmed = true;
-    }
-  }
-
-  /** A log that falls behind what is committed and applied, and often never catches up. */
-  #stall(random: Prng): void {
-    const host = random.pick(this.#hosts);
-    const stallMs = random.between(50, this.options.stallMaxMs);
-    this.#counts.stalls++;
-    this.#note(host.nodeId, 'disk stall', `${stallMs.toFixed(0)} ms`);
-    host.files.stallMs = stallMs;
-    const isCut = random.chance(0.6);
-    this.time.after(random.between(0.3, 1) * stallMs, () => {
-      host.files.stallMs = 0;
-      if (isCut && this.#faults) {
-        this.#kill(host, true, random);
-      }
-    });
-  }
-
-  /** A full disk for a while: admission closes, then writes fail and the process exits. */
-  #noSpace(random: Prng): void {
-    const host = random.pick(this.#hosts);
-    this.#counts.noSpace++;
-    const left = random.pick([0, 1, 2]) * this.options.segmentBytes;
-    this.#note(host.nodeId, 'no space', `left=${left}`);
-    host.files.limitSpace(left);
-    host.kv.full = left === 0 && random.chance(0.5);
-    host.isHarmed ||= host.kv.full;
-    this.time.after(random.between(500, 6_000), () => {
-      this.#note(host.nodeId, 'space again', '');
-      host.files.limitSpace(undefined);
-      host.kv.full = false;
-    });
-  }
-
-  #leader(): ReplicaHost | undefined {
-    let leader: ReplicaHost | undefined;
-    let newest = -1;
-    for (const host of this.#hosts) {
-      const leadership = host.replica?.raft.leadership();
-      if (leadership?.isLeader === true && leadership.term > newest) {
-        leader = host;
-        newest = leadership.term;
-      }
-    }
-    return leader;
-  }
-
   // ---------------------------------------------------------------------------------- liveness
 
   #heal(): void {
-    this.#faults = false;
-    this.#network.faulty = false;
-    this.#network.mendAll();
     this.#banks.faulty = false;
     this.#workload.stop();
-    this.#note(0, 'heal', '');
-    for (const host of this.#hosts) {
-      host.files.limitSpace(undefined);
-      host.files.stallMs = 0;
-      host.kv.full = false;
-      host.kv.failNextSync = false;
-      host.process.resume();
-      if (!host.process.alive) {
-        host.restartAfter(0);
-      }
-    }
+    this.#faults.heal();
   }
 
   /** P4: everything accepted ends, every client is answered, every replica is the same. */

@@ -12,6 +12,12 @@ import type { SimProcess } from './sim-clock.ts';
 
 const SECTOR_BYTES = 512;
 
+interface UsedSegment {
+  readonly path: string;
+  /** Up to its last byte that is not zero. */
+  readonly used: number;
+}
+
 export class SimFiles {
   readonly disk = new MemoryFiles();
   readonly #process: SimProcess;
@@ -76,24 +82,41 @@ export class SimFiles {
       return false;
     }
     const sectors = Math.ceil(segment.used / SECTOR_BYTES);
-    // Every other time the newest one: where the last votes and acknowledgements lie.
-    const sector = this.#random.chance(0.5) ? sectors - 1 : this.#random.int(sectors);
-    this.disk.corrupt(segment.path, (bytes) => {
+    this.#fillWithNoise(segment.path, this.#random.int(sectors));
+    return true;
+  }
+
+  /** The same with the newest sector: where the last votes and acknowledgements lie. */
+  ruinNewestSector(directory: string): boolean {
+    const segment = this.#segments(directory).at(-1);
+    if (segment === undefined) {
+      return false;
+    }
+    this.#fillWithNoise(segment.path, Math.ceil(segment.used / SECTOR_BYTES) - 1);
+    return true;
+  }
+
+  #fillWithNoise(path: string, sector: number): void {
+    this.disk.corrupt(path, (bytes) => {
       const from = sector * SECTOR_BYTES;
       for (let at = from; at < Math.min(from + SECTOR_BYTES, bytes.length); at++) {
         bytes[at] = this.#random.int(256);
       }
     });
-    return true;
   }
 
-  #pickSegment(directory: string): { readonly path: string; readonly used: number } | undefined {
-    const segments = this.disk
+  #pickSegment(directory: string): UsedSegment | undefined {
+    const segments = this.#segments(directory);
+    return segments.length === 0 ? undefined : this.#random.pick(segments);
+  }
+
+  /** Segments that hold data, oldest first. */
+  #segments(directory: string): readonly UsedSegment[] {
+    return this.disk
       .paths()
       .filter((path) => path.startsWith(directory) && path.includes('segment'))
       .map((path) => ({ path, used: usedBytes(this.disk.content(path)) }))
       .filter(({ used }) => used > 0);
-    return segments.length === 0 ? undefined : this.#random.pick(segments);
   }
 
   /** The `Files` port for the current life of the process. */
