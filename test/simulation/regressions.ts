@@ -16,4 +16,20 @@ export const REGRESSIONS: readonly Regression[] = [
     level: 'raft' as const,
     found: 'a compaction that ends during an install left the core behind the base of its log',
   })),
+  {
+    seed: 209,
+    level: 'replica',
+    found:
+      'a new cluster began its log time at 0, and retention forgot its first transactions at once',
+  },
+  {
+    seed: 212,
+    level: 'replica',
+    found: 'the state was flushed past the durable end of the log, behind a queued truncation',
+  },
+  {
+    seed: 218,
+    level: 'replica',
+    found: 'the applier read entries from the disk that a queued truncation had made void',
+  },
 ];
