@@ -57,8 +57,22 @@ export interface TransactionInput {
   readonly protocol: Protocol | undefined;
   readonly customData: string | undefined;
   readonly rollbackReason: string | undefined;
+  /** Workflow submit only (`req_extra`): how the client's run ended. */
+  readonly workflowEnd?: WorkflowEnd | undefined;
   readonly options: Partial<TransactionOptions>;
 }
+export interface WorkflowEnd {
+  readonly status: 'succeed' | 'failed';
+  readonly rollbackReason: string;
+  /** As the client sent it: base64 by convention, opaque here. */
+  readonly result: string;
+}
+/** What a registerBranch adds, by the type it states (dtm reference §1.4). */
+export type Registration =
+  | { readonly kind: 'tcc'; readonly confirm: string; readonly cancel: string }
+  | { readonly kind: 'xa'; readonly url: string }
+  | { readonly kind: 'workflow'; readonly op: string; readonly status: string };
+
 export interface StepInput {
   readonly action: string;
   readonly compensate: string;
@@ -142,6 +156,8 @@ export interface TransactionState {
   readonly finishTimeMs: number | undefined;
   readonly rollbackTimeMs: number | undefined;
   readonly rollbackReason: string;
+  /** Workflow: what its client submitted, as sent; empty otherwise. */
+  readonly result: string;
   /** Term whose leader applied the command that made it `submitted`; for "driven since accepted". */
   readonly acceptedTerm: number;
   /** Calls repeated because of `retry_limit`, over all leaders (defect 12.17). */
@@ -190,6 +206,27 @@ export type OperationRequest =
       /** dtm's answer to a repeat (P6); absent = false. */
       readonly strict?: boolean;
     }
+  | {
+      readonly kind: 'registerBranch';
+      readonly gid: string;
+      readonly branchId: string;
+      readonly registration: Registration;
+      readonly payload: Uint8Array;
+    }
+  /** Creates a workflow, or finds it in any status: the caller then reads its progress. */
+  | {
+      readonly kind: 'prepareWorkflow';
+      readonly transaction: TransactionInput;
+      readonly defaults: TransactionDefaults;
+    }
+  | {
+      readonly kind: 'subscribe';
+      readonly topic: string;
+      readonly url: string;
+      readonly remark: string;
+    }
+  | { readonly kind: 'unsubscribe'; readonly topic: string; readonly url: string }
+  | { readonly kind: 'deleteTopic'; readonly topic: string }
   /** `next_cron_time` := now, for each gid that exists; unknown ones are counted out. */
   | {
       readonly kind: 'resetNextCronTime';
@@ -197,6 +234,16 @@ export type OperationRequest =
       /** True: a gid that is unknown makes the whole operation an error. */
       readonly mustExist: boolean;
     };
+
+/** A topic as stored: the dtm reference's KV of category `topics`. */
+export interface Topic {
+  readonly name: string;
+  /** Starts at 1; one more with every subscribe and unsubscribe. */
+  readonly version: number;
+  readonly createTimeMs: number;
+  readonly updateTimeMs: number;
+  readonly subscribers: readonly { readonly url: string; readonly remark: string }[];
+}
 
 /** The result of an operation at apply; `message` is what a dtm client reads. */
 export type OperationResult =

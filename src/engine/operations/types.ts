@@ -3,6 +3,7 @@
 import type {
   OperationRequest,
   OperationResult,
+  Topic,
   Transaction,
   TransactionStatus,
   TransactionType,
@@ -70,6 +71,12 @@ export interface Coordinator {
   /** Linearizable (ReadIndex). */
   query(gid: string): Promise<ReadOutcome<Transaction | undefined>>;
   list(filter: ListFilter): Promise<ReadOutcome<ListPage>>;
+  /** Topics in order of their names, from `position` on; linearizable. `name` selects one. */
+  topics(filter: {
+    readonly name: string;
+    readonly position: string;
+    readonly limit: number;
+  }): Promise<ReadOutcome<{ readonly topics: readonly Topic[]; readonly nextPosition: string }>>;
   /** Unfinished transactions due later than `afterMs` from now, at most `limit` + 1. */
   dueLaterThan(afterMs: number, limit: number): Promise<ReadOutcome<readonly string[]>>;
 }
