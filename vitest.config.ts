@@ -23,6 +23,16 @@ export default defineConfig({
         },
       },
       {
+        // Needs the servers of Debian's packages; says which one it did not find.
+        test: {
+          name: 'databases',
+          include: ['test/databases/**/*.test.ts'],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
         test: {
           name: 'chaos',
           include: ['test/chaos/**/*.test.ts'],
