@@ -11,13 +11,16 @@ export type {
   OperationRequest,
   OperationResult,
   Protocol,
+  Registration,
   StepInput,
+  Topic,
   Transaction,
   TransactionDefaults,
   TransactionInput,
   TransactionOptions,
   TransactionStatus,
   TransactionType,
+  WorkflowEnd,
 } from './machine/index.ts';
 export type {
   Coordinator,

@@ -10,10 +10,10 @@ import type { Coordinator } from '../../engine/index.ts';
 import type { NodeLog } from '../../raft/index.ts';
 import type { Health } from '../health.ts';
 import type { Metrics } from '../metrics.ts';
+import { bodyText, InvalidRequestError } from '../requests/index.ts';
 import { Admission } from './admission.ts';
 import { type Answer, errorAnswer, invalidAnswer } from './answer.ts';
 import { answerClientError } from './client-error.ts';
-import { InvalidRequestError } from './errors.ts';
 import { type OperatorRoutesOptions, registerOperatorRoutes } from './operator-routes.ts';
 import { Parameters } from './parameters.ts';
 import { readRequestBody } from './request-body.ts';
@@ -47,6 +47,9 @@ const CONNECTIONS_CHECK_MS_MAX = 2_000;
 const CLOSE_GRACE_MS = 200;
 const OVERLOAD_RETRY_MS = 1_000;
 const STARTING_RETRY_MS = 1_000;
+const JSON_TYPE = 'application/json; charset=utf-8';
+/** Of a name in a path; Fastify's default of 100 is shorter than a topic's name may be. */
+const SEGMENT_LENGTH_MAX = 1_024;
 
 export class ApiServer {
   readonly #limits: ApiServerLimits;
@@ -107,6 +110,7 @@ export class ApiServer {
       exposeHeadRoutes: false,
       return503OnClosing: false,
       forceCloseConnections: false,
+      routerOptions: { maxParamLength: SEGMENT_LENGTH_MAX },
       requestTimeout: receiveTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs,
       http: {
@@ -167,7 +171,7 @@ export class ApiServer {
       this.#send(reply, answer, closes);
       this.#count(route, startedMs, answer.status, answer.code);
     };
-    if (route.method === 'GET') {
+    if (route.method !== 'POST') {
       void this.#answer(route, request, undefined).then((answer) => finish(answer));
       return;
     }
@@ -211,7 +215,8 @@ export class ApiServer {
       return await route.handle({
         coordinator,
         parameters: new Parameters(request.query),
-        body,
+        segment: new Parameters(request.params).text('segment'),
+        text: () => bodyText(body),
         remoteAddress: request.ip,
       });
     } catch (error) {
@@ -222,7 +227,7 @@ export class ApiServer {
   }
 
   #send(reply: FastifyReply, answer: Answer, closes = false): void {
-    reply.code(answer.status).header('content-type', 'application/json; charset=utf-8');
+    reply.code(answer.status).header('content-type', answer.contentType ?? JSON_TYPE);
     if (answer.retryAfterMs !== undefined) {
       reply.header('retry-after', String(Math.max(1, Math.ceil(answer.retryAfterMs / 1_000))));
     }
@@ -253,5 +258,6 @@ const NOT_NEEDED: Coordinator = {
   waitResult: notOpen,
   query: notOpen,
   list: notOpen,
+  topics: notOpen,
   dueLaterThan: notOpen,
 };

@@ -1,8 +1,8 @@
 // Answers to bytes that are no request, or never become a whole one. The framework never sees these.
 
 import type { Socket } from 'node:net';
+import { ERROR_CODES, type ErrorCode } from '../requests/index.ts';
 import { errorAnswer } from './answer.ts';
-import { ERROR_CODES, type ErrorCode } from './errors.ts';
 
 const REASON_PHRASES: Readonly<Record<number, string>> = {
   400: 'Bad Request',

@@ -6,15 +6,18 @@ import type { Config } from '../config.ts';
 import { transactionDefaults } from '../config-defaults.ts';
 import type { Health } from '../health.ts';
 import type { Metrics } from '../metrics.ts';
+import { TopicRequests, TransactionRequests } from '../requests/index.ts';
 import type { NodeStatusSource } from '../status-source.ts';
 import { ApiServer } from './api-server.ts';
+import { jsonRpcRoute } from './json-rpc.ts';
 import { queryRoutes } from './routes-queries.ts';
+import { topicRoutes } from './routes-topics.ts';
 import { transactionRoutes } from './routes-transactions.ts';
 import { timeFormatOf } from './time-text.ts';
 import { TransactionBodyReader } from './transaction-body.ts';
 
+export type { ErrorCode } from '../requests/index.ts';
 export { ApiServer } from './api-server.ts';
-export type { ErrorCode } from './errors.ts';
 
 export interface ApiParts {
   readonly coordinator: () => Coordinator | undefined;
@@ -29,24 +32,34 @@ export interface ApiParts {
 export function createApiServer(config: Config, parts: ApiParts): ApiServer {
   const { api, transactions } = config;
   const { health, metrics, status, version } = parts;
-  const reader = new TransactionBodyReader({
+  const requestsOptions = {
+    defaults: transactionDefaults(config),
+    operationTimeoutMs: api.operationTimeoutMs,
+  };
+  const requests = new TransactionRequests(requestsOptions);
+  const topics = new TopicRequests(requestsOptions);
+  const limits = {
     depthMax: api.jsonDepthMax,
     valuesMax: api.jsonValuesMax,
     stepsMax: api.stepsMax,
     transactionBytesMax: api.transactionBytesMax,
-  });
+  };
+  const time = timeFormatOf(api.timeZoneOffset);
+  const { listLimitMax } = api;
+  const { timeoutToFailMs } = transactions;
   const routes = [
     ...transactionRoutes({
-      reader,
-      defaults: transactionDefaults(config),
-      operationTimeoutMs: api.operationTimeoutMs,
+      reader: new TransactionBodyReader(limits, { cleansGids: true }),
+      requests,
+      time,
       version,
     }),
-    ...queryRoutes({
-      time: timeFormatOf(api.timeZoneOffset),
-      listLimitMax: api.listLimitMax,
-      timeoutToFailMs: transactions.timeoutToFailMs,
-      operationTimeoutMs: api.operationTimeoutMs,
+    ...queryRoutes({ time, listLimitMax, timeoutToFailMs, requests }),
+    ...topicRoutes({ time, listLimitMax, topics }),
+    jsonRpcRoute({
+      reader: new TransactionBodyReader(limits, { cleansGids: false }),
+      limits,
+      requests,
     }),
   ];
   return new ApiServer(api, {

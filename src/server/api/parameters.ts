@@ -1,6 +1,6 @@
 // Query parameters, read as dtm reads them: of several the first counts, empty means absent.
 
-import { InvalidRequestError } from './errors.ts';
+import { InvalidRequestError } from '../requests/index.ts';
 
 export class Parameters {
   readonly #values: Readonly<Record<string, unknown>>;

@@ -2,20 +2,25 @@
 //
 // Source: the dtm protocol reference, §1.4.
 
-import type { ListFilter, TransactionStatus, TransactionType } from '../../engine/index.ts';
-import { type Answer, operationAnswer, readAnswer, valueAnswer } from './answer.ts';
-import { InvalidRequestError } from './errors.ts';
+import type { ListFilter, TransactionStatus } from '../../engine/index.ts';
+import {
+  gidComplaint,
+  InvalidRequestError,
+  isTransactionType,
+  readReply,
+  type TransactionRequests,
+} from '../requests/index.ts';
+import { type Answer, replyAnswer, valueAnswer } from './answer.ts';
 import type { Parameters } from './parameters.ts';
 import { type ApiRequest, type Route, route } from './route.ts';
 import type { TimeFormat } from './time-text.ts';
 import { branchViews, transactionView } from './transaction-view.ts';
-import { gidComplaint } from './validation.ts';
 
 export interface QueryRoutesOptions {
   readonly time: TimeFormat;
   readonly listLimitMax: number;
   readonly timeoutToFailMs: number;
-  readonly operationTimeoutMs: number;
+  readonly requests: TransactionRequests;
 }
 
 const DEFAULT_LIMIT = 100;
@@ -27,19 +32,9 @@ const STATUSES: ReadonlySet<string> = new Set([
   'succeed',
   'failed',
 ] satisfies TransactionStatus[]);
-const TYPES: ReadonlySet<string> = new Set([
-  'saga',
-  'tcc',
-  'xa',
-  'msg',
-  'workflow',
-] satisfies TransactionType[]);
 
 function isStatus(text: string): text is TransactionStatus {
   return STATUSES.has(text);
-}
-function isType(text: string): text is TransactionType {
-  return TYPES.has(text);
 }
 
 /** Undefined: nothing can match. */
@@ -53,7 +48,7 @@ function filterOf(parameters: Parameters, limit: number): ListFilter | undefined
     throw new InvalidRequestError('position is not one that this server gave out');
   }
   if (status !== '' && !isStatus(status)) return undefined;
-  if (type !== '' && !isType(type)) return undefined;
+  if (type !== '' && !isTransactionType(type)) return undefined;
   return {
     status: status === '' ? undefined : status,
     type: type === '' ? undefined : type,
@@ -82,7 +77,7 @@ class QueryRoutes {
     if (gid === '') throw new InvalidRequestError('no gid specified');
     // A gid that cannot be created is unknown.
     if (gidComplaint(gid) !== undefined) return valueAnswer({ branches: [], transaction: null });
-    return readAnswer(await coordinator.query(gid), (transaction) =>
+    return replyAnswer(readReply(await coordinator.query(gid)), (transaction) =>
       transaction === undefined
         ? valueAnswer({ branches: [], transaction: null })
         : valueAnswer({
@@ -99,30 +94,24 @@ class QueryRoutes {
     if (gid !== '') return this.#allByGid(request, gid);
     const filter = filterOf(parameters, this.#limit(parameters));
     if (filter === undefined) return valueAnswer({ next_position: '', transactions: [] });
-    return readAnswer(await coordinator.list(filter), ({ transactions, nextPosition }) =>
-      valueAnswer({
-        next_position: nextPosition,
-        transactions: transactions.map((transaction) => transactionView(transaction, time)),
-      }),
+    return replyAnswer(
+      readReply(await coordinator.list(filter)),
+      ({ transactions, nextPosition }) =>
+        valueAnswer({
+          next_position: nextPosition,
+          transactions: transactions.map((transaction) => transactionView(transaction, time)),
+        }),
     );
   }
 
   async resetCronTime({ coordinator, parameters }: ApiRequest): Promise<Answer> {
-    const { timeoutToFailMs, operationTimeoutMs } = this.#options;
+    const { timeoutToFailMs, requests } = this.#options;
     const timeoutS = parameters.integer('timeout');
     const afterMs = timeoutS === undefined ? 3 * timeoutToFailMs : timeoutS * 1_000;
-    const limit = this.#limit(parameters);
-    const found = await coordinator.dueLaterThan(afterMs, limit);
-    if (found.kind !== 'value') return readAnswer(found, valueAnswer);
-    const gids = found.value.slice(0, limit);
-    const hasRemaining = found.value.length > limit;
-    if (gids.length === 0) return valueAnswer({ has_remaining: false, succeed_count: 0 });
-    const request = { kind: 'resetNextCronTime', gids, mustExist: false } as const;
-    const outcome = await coordinator.execute(request, operationTimeoutMs);
-    if (outcome.kind !== 'applied' || outcome.result.kind !== 'success') {
-      return operationAnswer(outcome, '');
-    }
-    return valueAnswer({ has_remaining: hasRemaining, succeed_count: outcome.result.count });
+    const reply = await requests.resetCronTime(coordinator, afterMs, this.#limit(parameters));
+    return replyAnswer(reply, ({ count, hasRemaining }) =>
+      valueAnswer({ has_remaining: hasRemaining, succeed_count: count }),
+    );
   }
 
   /** With a gid all other filters are ignored, and `position` comes back as it was sent. */
@@ -131,7 +120,7 @@ class QueryRoutes {
     const position = parameters.text('position').slice(0, POSITION_LENGTH_MAX);
     const nothing = valueAnswer({ next_position: position, transactions: null });
     if (gidComplaint(gid) !== undefined) return nothing;
-    return readAnswer(await coordinator.query(gid), (transaction) =>
+    return replyAnswer(readReply(await coordinator.query(gid)), (transaction) =>
       transaction === undefined
         ? nothing
         : valueAnswer({

@@ -1,64 +1,62 @@
-// The routes that change a transaction: prepare, submit, abort, forceStop, resetNextCronTime; and
-// those that need no engine: newGid, version.
+// The routes that change a transaction: prepare, submit, abort, registerBranch and its aliases,
+// prepareWorkflow, forceStop, resetNextCronTime; and those that need no engine: newGid, version.
 //
-// Source: the dtm protocol reference, §1.4, §5.4.
+// Source: the dtm protocol reference, §1.4.
 
-import type { TransactionDefaults } from '../../engine/index.ts';
-import { type Answer, operationAnswer, valueAnswer, waitAnswer } from './answer.ts';
-import { newGid } from './gid.ts';
+import { newGid, type TransactionRequests } from '../requests/index.ts';
+import { type Answer, replyAnswer, unreadableAnswer, valueAnswer } from './answer.ts';
 import { type ApiRequest, type Route, route, standaloneRoute } from './route.ts';
-import type { TransactionBodyReader } from './transaction-body.ts';
+import type { TimeFormat } from './time-text.ts';
+import { type TransactionBodyReader, UnreadableBodyError } from './transaction-body.ts';
+import { workflowView } from './transaction-view.ts';
 
 export interface TransactionRoutesOptions {
   readonly reader: TransactionBodyReader;
-  readonly defaults: TransactionDefaults;
-  readonly operationTimeoutMs: number;
+  readonly requests: TransactionRequests;
+  readonly time: TimeFormat;
   readonly version: string;
 }
 
 export function transactionRoutes(options: TransactionRoutesOptions): readonly Route[] {
-  const { reader, defaults, operationTimeoutMs, version } = options;
+  const { reader, requests, time, version } = options;
 
-  async function prepare({ coordinator, body }: ApiRequest): Promise<Answer> {
-    const transaction = reader.readTransaction(body);
-    const request = { kind: 'prepare', transaction, defaults } as const;
-    return operationAnswer(await coordinator.execute(request, operationTimeoutMs), transaction.gid);
+  async function prepare({ coordinator, text }: ApiRequest): Promise<Answer> {
+    return replyAnswer(await requests.prepare(coordinator, reader.readTransaction(text())));
   }
 
-  async function submit({ coordinator, body }: ApiRequest): Promise<Answer> {
-    const transaction = reader.readTransaction(body);
-    const { gid } = transaction;
-    const request = { kind: 'submit', transaction, defaults } as const;
-    const outcome = await coordinator.execute(request, operationTimeoutMs);
-    const succeeded = outcome.kind === 'applied' && outcome.result.kind === 'success';
-    // The request's own wait_result counts, not the stored one; workflows never wait (§5.4, §11.7).
-    const waits = transaction.options.waitResult === true && transaction.type !== 'workflow';
-    if (!succeeded || !waits) return operationAnswer(outcome, gid);
-    return waitAnswer(await coordinator.waitResult(gid), gid, 'submit');
+  async function submit({ coordinator, text }: ApiRequest): Promise<Answer> {
+    return replyAnswer(await requests.submit(coordinator, reader.readTransaction(text())));
   }
 
-  async function abort({ coordinator, body }: ApiRequest): Promise<Answer> {
-    const { gid, type, rollbackReason } = reader.readNamed(body);
-    const request = { kind: 'abort', gid, type, rollbackReason } as const;
-    const outcome = await coordinator.execute(request, operationTimeoutMs);
-    // An abort waits by the stored options (§11.7).
-    const waits =
-      outcome.kind === 'applied' && outcome.result.kind === 'success' && outcome.result.waitResult;
-    if (!waits) return operationAnswer(outcome, gid);
-    return waitAnswer(await coordinator.waitResult(gid), gid, 'abort');
+  async function abort({ coordinator, text }: ApiRequest): Promise<Answer> {
+    return replyAnswer(await requests.abort(coordinator, reader.readNamed(text())));
   }
 
-  async function forceStop({ coordinator, body, remoteAddress }: ApiRequest): Promise<Answer> {
-    const { gid, rollbackReason } = reader.readNamed(body);
+  async function registerBranch({ coordinator, text }: ApiRequest): Promise<Answer> {
+    try {
+      const branch = reader.readRegistration(text());
+      return replyAnswer(await requests.registerBranch(coordinator, branch));
+    } catch (error) {
+      if (error instanceof UnreadableBodyError) return unreadableAnswer(error.message);
+      throw error;
+    }
+  }
+
+  async function prepareWorkflow({ coordinator, text }: ApiRequest): Promise<Answer> {
+    const transaction = reader.readTransaction(text());
+    const reply = await requests.prepareWorkflow(coordinator, transaction);
+    return replyAnswer(reply, (found) => valueAnswer(workflowView(found, time)));
+  }
+
+  async function forceStop(request: ApiRequest): Promise<Answer> {
+    const { coordinator, text, remoteAddress } = request;
     const by = `http ${remoteAddress}`;
-    const request = { kind: 'forceStop', gid, by, reason: rollbackReason } as const;
-    return operationAnswer(await coordinator.execute(request, operationTimeoutMs), gid);
+    return replyAnswer(await requests.forceStop(coordinator, reader.readNamed(text()), by));
   }
 
-  async function resetNextCronTime({ coordinator, body }: ApiRequest): Promise<Answer> {
-    const { gid } = reader.readNamed(body);
-    const request = { kind: 'resetNextCronTime', gids: [gid], mustExist: true } as const;
-    return operationAnswer(await coordinator.execute(request, operationTimeoutMs), gid);
+  async function resetNextCronTime({ coordinator, text }: ApiRequest): Promise<Answer> {
+    const { gid } = reader.readNamed(text());
+    return replyAnswer(await requests.resetNextCronTime(coordinator, gid));
   }
 
   return [
@@ -67,6 +65,11 @@ export function transactionRoutes(options: TransactionRoutesOptions): readonly R
     route('POST', 'prepare', 'admission', prepare),
     route('POST', 'submit', 'admission', submit),
     route('POST', 'abort', 'progress', abort),
+    // Old Node and PHP clients use the aliases. A refused branch makes its client abort.
+    ...['registerBranch', 'registerXaBranch', 'registerTccBranch'].map((name) =>
+      route('POST', name, 'progress', registerBranch),
+    ),
+    route('POST', 'prepareWorkflow', 'admission', prepareWorkflow),
     route('POST', 'forceStop', 'progress', forceStop),
     route('POST', 'resetNextCronTime', 'progress', resetNextCronTime),
   ];

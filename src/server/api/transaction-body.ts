@@ -1,31 +1,28 @@
-// The body that creates, submits, aborts or otherwise names a transaction, checked and in our words.
+// JSON bodies that create, submit, abort or otherwise name a transaction, and registerBranch's.
 //
-// Owns: the field table of the dtm protocol reference §1.3, and the checks that no pattern repeats:
-// types, ranges, sizes, URLs, headers. Does not own: what is particular to a pattern.
+// Owns: the field names of the dtm protocol reference §1.3 and §1.4. Does not own: what they may say.
 
-import type {
-  Protocol,
-  StepInput,
-  TransactionInput,
-  TransactionOptions,
-  TransactionType,
-} from '../../engine/index.ts';
-import { InvalidRequestError } from './errors.ts';
+import type { TransactionInput } from '../../engine/index.ts';
 import {
   BodyReader,
+  cleanGid,
   type Fields,
+  type GivenOptions,
+  givenSteps,
+  type InputLimits,
+  InvalidRequestError,
+  type JsonLimits,
+  type NamedTransaction,
+  type RegistrationInput,
   readBoolean,
-  readInteger,
   readList,
   readText,
   readTexts,
-  shownValue,
-  textsOf,
+  registrationInput,
+  TransactionInputs,
   wellFormed,
   wrongType,
-} from './json-body.ts';
-import type { JsonLimits } from './json-scan.ts';
-import { checkBranchHeaders, checkBranchUrl, checkGid, cleanGid } from './validation.ts';
+} from '../requests/index.ts';
 
 const NAMES = [
   'gid',
@@ -44,179 +41,122 @@ const NAMES = [
   'concurrent',
   'retry_limit',
   'retry_count',
+  'req_extra',
 ] as const;
-type Name = (typeof NAMES)[number];
-type TransactionFields = Fields<Name>;
+type TransactionFields = Fields<(typeof NAMES)[number]>;
 
-const TYPES: ReadonlySet<string> = new Set(['saga', 'tcc', 'xa', 'msg', 'workflow']);
-const PROTOCOLS: ReadonlySet<string> = new Set(['http', 'grpc', 'json-rpc']);
-const TEN_YEARS_S = 315_360_000;
-const RETRIES_MAX = 1_000_000;
-/** Sagas name the same few URLs again and again; those that passed are remembered. */
-const KNOWN_URLS_MAX = 1_024;
+const BRANCH_NAMES = [
+  'gid',
+  'trans_type',
+  'branch_id',
+  'data',
+  'confirm',
+  'cancel',
+  'url',
+  'op',
+  'status',
+] as const;
+/** Those whose meaning depends on the type. */
+const FORM_NAMES = ['confirm', 'cancel', 'url', 'op', 'status'] as const;
 
-export interface BodyLimits extends JsonLimits {
-  readonly stepsMax: number;
-  readonly transactionBytesMax: number;
-}
+/** Of registerBranch: dtm answers it in a way of its own (reference §1.2). */
+export class UnreadableBodyError extends InvalidRequestError {}
 
-/** abort, forceStop and resetNextCronTime need no more than this. */
-export interface NamedTransaction {
-  readonly gid: string;
-  readonly type: string;
-  readonly rollbackReason: string;
-}
+export interface BodyLimits extends JsonLimits, InputLimits {}
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-interface Steps {
-  readonly steps: readonly StepInput[];
-  readonly payloads: readonly string[];
-}
-
-function isType(text: string): text is TransactionType {
-  return TYPES.has(text);
-}
-function isProtocol(text: string): text is Protocol {
-  return PROTOCOLS.has(text);
-}
-function nonEmpty(text: string): string | undefined {
-  return text === '' ? undefined : text;
-}
-
+/** `cleansGids`: POST routes delete some characters of a gid, JSON-RPC does not (reference §1.1, §2). */
 export class TransactionBodyReader {
-  readonly #reader: BodyReader<Name>;
+  readonly #fields: BodyReader<(typeof NAMES)[number]>;
+  readonly #branchFields: BodyReader<(typeof BRANCH_NAMES)[number]>;
+  readonly #inputs: TransactionInputs;
   readonly #limits: BodyLimits;
-  readonly #knownUrls = new Set<string>();
+  readonly #cleansGids: boolean;
 
-  constructor(limits: BodyLimits) {
-    this.#reader = new BodyReader(NAMES, limits);
+  constructor(limits: BodyLimits, options: { readonly cleansGids: boolean }) {
+    this.#fields = new BodyReader(NAMES, limits);
+    this.#branchFields = new BodyReader(BRANCH_NAMES, limits);
+    this.#inputs = new TransactionInputs(limits);
     this.#limits = limits;
+    this.#cleansGids = options.cleansGids;
   }
 
   /** @throws InvalidRequestError */
-  readNamed(body: Uint8Array | undefined): NamedTransaction {
-    const fields = this.#reader.read(body);
-    return {
-      gid: checkGid(cleanGid(readText(fields, 'gid'))),
+  readNamed(text: string): NamedTransaction {
+    const fields = this.#fields.read(text);
+    return this.#inputs.named({
+      gid: this.#gid(readText(fields, 'gid')),
       type: readText(fields, 'trans_type'),
       rollbackReason: readText(fields, 'rollback_reason'),
-    };
+    });
   }
 
   /** @throws InvalidRequestError */
-  readTransaction(body: Uint8Array | undefined): TransactionInput {
-    const fields = this.#reader.read(body);
-    const gid = checkGid(cleanGid(readText(fields, 'gid')));
-    const type = readText(fields, 'trans_type');
-    if (!isType(type)) {
-      throw new InvalidRequestError(
-        `trans_type must be one of ${[...TYPES].join(', ')}, got ${shownValue(type)}`,
-      );
-    }
-    const protocol = readProtocol(fields);
-    const { steps, payloads } = this.#readSteps(fields, protocol);
-    const input: TransactionInput = {
-      gid,
-      type,
-      steps: steps.length === 0 ? undefined : steps,
-      payloads: payloads.length === 0 ? undefined : payloads.map((text) => Buffer.from(text)),
-      queryPrepared: nonEmpty(readText(fields, 'query_prepared')),
-      protocol,
-      customData: nonEmpty(readText(fields, 'custom_data')),
-      rollbackReason: nonEmpty(readText(fields, 'rollback_reason')),
+  readTransaction(text: string): TransactionInput {
+    const fields = this.#fields.read(text);
+    return this.#inputs.transaction({
+      gid: this.#gid(readText(fields, 'gid')),
+      type: readText(fields, 'trans_type'),
+      steps: givenSteps(readList(fields, 'steps')),
+      payloads: readList(fields, 'payloads').map(readPayload),
+      queryPrepared: readText(fields, 'query_prepared'),
+      protocol: readText(fields, 'protocol'),
+      customData: readText(fields, 'custom_data'),
+      rollbackReason: readText(fields, 'rollback_reason'),
       options: readOptions(fields),
-    };
-    this.#checkSize(input);
-    return input;
+      requestExtra: readTexts(fields, 'req_extra'),
+    });
   }
 
-  #readSteps(fields: TransactionFields, protocol: Protocol | undefined): Steps {
-    const list = readList(fields, 'steps');
-    const { stepsMax } = this.#limits;
-    if (list.length > stepsMax) {
-      throw new InvalidRequestError(`steps must be at most ${stepsMax}, got ${list.length}`);
-    }
-    const payloads = readList(fields, 'payloads').map(readPayload);
-    if (payloads.length > stepsMax) {
-      throw new InvalidRequestError(`payloads must be at most ${stepsMax}, got ${payloads.length}`);
-    }
-    const steps: StepInput[] = [];
-    for (const [position, item] of list.entries()) {
-      const field = `steps[${position}]`;
-      const texts = item === null ? new Map<string, string>() : textsOf(item, field);
-      const action = texts.get('action') ?? '';
-      const compensate = texts.get('compensate') ?? '';
-      this.#checkUrl(action, protocol, `${field}.action`);
-      this.#checkUrl(compensate, protocol, `${field}.compensate`);
-      steps.push({ action, compensate });
-      // The legacy form: behind whatever `payloads` holds (reference §1.3, §11.33).
-      const data = texts.get('data') ?? '';
-      if (data !== '') payloads.push(data);
-    }
-    if (payloads.length < steps.length) {
-      throw new InvalidRequestError(
-        `payloads must be one for each of ${steps.length} steps, got ${payloads.length}`,
-      );
-    }
-    // dtm never looks at payloads beyond the steps.
-    return { steps, payloads: payloads.slice(0, steps.length) };
+  /**
+   * Keys that mean nothing here may hold anything (reference §10.6).
+   *
+   * @throws UnreadableBodyError when it is no flat map of texts; InvalidRequestError
+   */
+  readRegistration(text: string): RegistrationInput {
+    const texts = this.#readFlatMap(text);
+    const of = (name: (typeof BRANCH_NAMES)[number]): string => texts.get(name) ?? '';
+    return registrationInput(
+      {
+        gid: this.#gid(of('gid')),
+        type: of('trans_type'),
+        branchId: of('branch_id'),
+        texts: new Map(FORM_NAMES.map((name) => [name, of(name)])),
+        payload: Buffer.from(of('data')),
+      },
+      this.#limits,
+    );
   }
 
-  #checkUrl(url: string, protocol: Protocol | undefined, field: string): void {
-    const plain = protocol !== 'json-rpc';
-    if (plain && this.#knownUrls.has(url)) return;
-    checkBranchUrl(url, protocol, field);
-    if (!plain) return;
-    if (this.#knownUrls.size >= KNOWN_URLS_MAX) this.#knownUrls.clear();
-    this.#knownUrls.add(url);
+  #readFlatMap(text: string): ReadonlyMap<string, string> {
+    try {
+      const fields = this.#branchFields.read(text);
+      return new Map(BRANCH_NAMES.map((name) => [name, readText(fields, name)]));
+    } catch (error) {
+      if (error instanceof InvalidRequestError) throw new UnreadableBodyError(error.message);
+      throw error;
+    }
   }
 
-  #checkSize(input: TransactionInput): void {
-    let length = (input.customData ?? '').length + (input.queryPrepared ?? '').length;
-    length += (input.rollbackReason ?? '').length;
-    for (const payload of input.payloads ?? []) length += payload.length;
-    for (const step of input.steps ?? []) length += step.action.length + step.compensate.length;
-    const { transactionBytesMax } = this.#limits;
-    if (length > transactionBytesMax) {
-      throw new InvalidRequestError(
-        `payloads and texts must be at most ${transactionBytesMax} bytes together, got ${length}`,
-      );
-    }
+  #gid(gid: string): string {
+    return this.#cleansGids ? cleanGid(gid) : gid;
   }
 }
 
-function readPayload(value: unknown, position: number): string {
-  if (value === null) return '';
+function readPayload(value: unknown, position: number): Uint8Array {
+  if (value === null) return Buffer.alloc(0);
   if (typeof value !== 'string') throw wrongType(`payloads[${position}]`, 'a string', value);
-  return wellFormed(value);
+  return Buffer.from(wellFormed(value));
 }
 
-function readProtocol(fields: TransactionFields): Protocol | undefined {
-  const protocol = readText(fields, 'protocol');
-  if (protocol === '') return undefined;
-  if (isProtocol(protocol)) return protocol;
-  throw new InvalidRequestError(
-    `protocol must be one of ${[...PROTOCOLS].join(', ')} or empty, got ${shownValue(protocol)}`,
-  );
-}
-
-/** Zero and false mean "not given", as for Go's zero values: they override nothing. */
-function readOptions(fields: TransactionFields): Partial<TransactionOptions> {
-  const options: Writable<Partial<TransactionOptions>> = {};
-  if (readBoolean(fields, 'wait_result') === true) options.waitResult = true;
-  if (readBoolean(fields, 'concurrent') === true) options.concurrent = true;
-  const timeoutToFailS = readInteger(fields, 'timeout_to_fail', TEN_YEARS_S);
-  if (timeoutToFailS > 0) options.timeoutToFailS = timeoutToFailS;
-  const requestTimeoutS = readInteger(fields, 'request_timeout', TEN_YEARS_S);
-  if (requestTimeoutS > 0) options.requestTimeoutS = requestTimeoutS;
-  const retryIntervalS = readInteger(fields, 'retry_interval', TEN_YEARS_S);
-  if (retryIntervalS > 0) options.retryIntervalS = retryIntervalS;
-  const retryLimit = readInteger(fields, 'retry_limit', RETRIES_MAX);
-  if (retryLimit > 0) options.retryLimit = retryLimit;
-  const retryCount = readInteger(fields, 'retry_count', RETRIES_MAX);
-  if (retryCount > 0) options.retryCount = retryCount;
-  const headers = readTexts(fields, 'branch_headers');
-  if (headers.size > 0) options.branchHeaders = checkBranchHeaders(headers);
-  return options;
+function readOptions(fields: TransactionFields): GivenOptions {
+  return {
+    waitResult: readBoolean(fields, 'wait_result') === true,
+    concurrent: readBoolean(fields, 'concurrent') === true,
+    timeoutToFailS: fields.get('timeout_to_fail'),
+    requestTimeoutS: fields.get('request_timeout'),
+    retryIntervalS: fields.get('retry_interval'),
+    retryLimit: fields.get('retry_limit'),
+    retryCount: fields.get('retry_count'),
+    branchHeaders: readTexts(fields, 'branch_headers'),
+  };
 }

@@ -4,6 +4,7 @@
 // is not empty, never null: C# clients fail on null (dtm reference §1.5, §11.26–28, §11.40).
 
 import type { Transaction } from '../../engine/index.ts';
+import { isShownRow } from '../requests/index.ts';
 import { jsonText } from './json-text.ts';
 import type { TimeFormat } from './time-text.ts';
 
@@ -73,6 +74,7 @@ export function transactionView(transaction: Transaction, time: TimeFormat): Vie
   putText(view, 'protocol', definition.protocol);
   putTime(view, 'finish_time', state.finishTimeMs, time);
   putTime(view, 'rollback_time', state.rollbackTimeMs, time);
+  putText(view, 'result', state.result);
   putText(view, 'rollback_reason', state.rollbackReason);
   view['options'] = jsonText(options);
   putText(view, 'custom_data', definition.customData);
@@ -110,6 +112,15 @@ function branchView(
 export function branchViews(transaction: Transaction, time: TimeFormat): readonly View[] {
   return transaction.definition.branches.flatMap((definition, row) => {
     const progress = transaction.state.branches[row];
-    return progress === undefined ? [] : [branchView(transaction, definition, progress, time)];
+    const isShown = progress !== undefined && isShownRow(definition);
+    return isShown ? [branchView(transaction, definition, progress, time)] : [];
   });
+}
+
+/** prepareWorkflow: `progresses` is never null, `transaction` always there (reference §1.4). */
+export function workflowView(transaction: Transaction, time: TimeFormat): View {
+  return {
+    progresses: branchViews(transaction, time),
+    transaction: transactionView(transaction, time),
+  };
 }

@@ -23,6 +23,8 @@ import { Health } from '../../../src/server/health.ts';
 import { Metrics } from '../../../src/server/metrics.ts';
 import type { NodeStatusSource } from '../../../src/server/status-source.ts';
 
+type TopicFilter = Parameters<Coordinator['topics']>[0];
+
 export class FakeCoordinator implements Coordinator {
   readonly requests: OperationRequest[] = [];
   readonly waits: string[] = [];
@@ -34,6 +36,11 @@ export class FakeCoordinator implements Coordinator {
   stored: ReadOutcome<Transaction | undefined> = { kind: 'value', value: undefined };
   page: ReadOutcome<ListPage> = { kind: 'value', value: { transactions: [], nextPosition: '' } };
   due: ReadOutcome<readonly string[]> = { kind: 'value', value: [] };
+  readonly topicFilters: TopicFilter[] = [];
+  topicPage: Awaited<ReturnType<Coordinator['topics']>> = {
+    kind: 'value',
+    value: { topics: [], nextPosition: '' },
+  };
 
   async execute(request: OperationRequest): Promise<OperationOutcome> {
     this.requests.push(request);
@@ -49,6 +56,10 @@ export class FakeCoordinator implements Coordinator {
   async list(filter: ListFilter): Promise<ReadOutcome<ListPage>> {
     this.filters.push(filter);
     return this.page;
+  }
+  async topics(filter: TopicFilter): ReturnType<Coordinator['topics']> {
+    this.topicFilters.push(filter);
+    return this.topicPage;
   }
   async dueLaterThan(afterMs: number, limit: number): Promise<ReadOutcome<readonly string[]>> {
     this.dueAsked.push({ afterMs, limit });
@@ -312,6 +323,7 @@ export function transaction(changes: Partial<TransactionState> = {}): Transactio
       finishTimeMs: CREATED_MS + 10,
       rollbackTimeMs: undefined,
       rollbackReason: '',
+      result: '',
       acceptedTerm: 1,
       retryCount: 0,
       dueMs: CREATED_MS + 10_000,

@@ -64,7 +64,9 @@ describe('replies of routes (reference §1.2, §1.4)', () => {
       ['POST', '/api/dtmsvr/newGid'],
       ['HEAD', '/api/dtmsvr/newGid'],
       ['DELETE', '/api/dtmsvr/query'],
-      ['POST', '/api/dtmsvr/registerBranch'],
+      ['GET', '/api/dtmsvr/registerBranch'],
+      ['GET', '/api/dtmsvr/topic/a'],
+      ['GET', '/api/json-rpc'],
       ['GET', '/api/dtmsvr/NEWGID'],
     ] as const) {
       const reply = await api.app.inject({ method, url });

@@ -13,6 +13,7 @@ const HARMLESS_LENGTH = 1_024;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 
 /** The index behind the string that starts at `start` (a quote). */
 export function skipString(text: string, start: number): number {
@@ -48,21 +49,36 @@ export function scanJson(text: string, limits: JsonLimits): string | undefined {
   return undefined;
 }
 
-/** The keys of the outermost object of valid JSON, in the order of the text, repeats included. */
-export function topLevelKeys(text: string): readonly string[] {
-  const keys: string[] = [];
+/** A member of an object, as the text has it. */
+export interface JsonMember {
+  readonly key: string;
+  /** JSON text of the value, with the space around it. */
+  readonly value: string;
+}
+
+/** The members of the outermost object of valid JSON, in the order of the text, repeats included. */
+export function topLevelMembers(text: string): readonly JsonMember[] {
+  const members: JsonMember[] = [];
+  let key = '';
   let depth = 0;
+  // Behind the colon of a member of the outermost object; 0 while its key is awaited.
+  let valueStart = 0;
+  const endMember = (end: number): void => {
+    if (valueStart > 0) members.push({ key, value: text.slice(valueStart, end) });
+    valueStart = 0;
+  };
   for (let at = 0; at < text.length; at += 1) {
     const unit = text.charCodeAt(at);
-    if (unit === 0x7b || unit === 0x5b) depth += 1;
-    else if (unit === 0x7d || unit === 0x5d) depth -= 1;
-    else if (unit === QUOTE) {
+    if (unit === QUOTE) {
       const end = skipString(text, at);
-      if (depth === 1 && /^\s*:/.test(text.slice(end, end + 64))) {
-        keys.push(JSON.parse(text.slice(at, end)) as string);
-      }
+      if (depth === 1 && valueStart === 0) key = JSON.parse(text.slice(at, end)) as string;
       at = end - 1;
-    }
+    } else if (unit === 0x7b || unit === 0x5b) depth += 1;
+    else if (unit === 0x7d || unit === 0x5d) {
+      depth -= 1;
+      if (depth === 0) endMember(at);
+    } else if (depth === 1 && unit === COMMA) endMember(at);
+    else if (depth === 1 && unit === COLON && valueStart === 0) valueStart = at + 1;
   }
-  return keys;
+  return members;
 }

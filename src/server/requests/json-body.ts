@@ -8,31 +8,25 @@
 
 import { isUtf8 } from 'node:buffer';
 import { InvalidRequestError } from './errors.ts';
-import { type JsonLimits, scanJson, topLevelKeys } from './json-scan.ts';
+import { type JsonLimits, scanJson, topLevelMembers } from './json-scan.ts';
+import { shownValue } from './shown-value.ts';
 
 /** The values of the known keys of a body; absent and null ones are missing. */
 export type Fields<Name extends string> = ReadonlyMap<Name, unknown>;
-
-/** A short, one-line form of a value for a message. */
-export function shownValue(value: unknown): string {
-  const text = JSON.stringify(value) as string | undefined;
-  if (text === undefined) return typeof value;
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-}
 
 export function wrongType(field: string, wanted: string, value: unknown): InvalidRequestError {
   return new InvalidRequestError(`${field} must be ${wanted}, got ${shownValue(value)}`);
 }
 
-export function parseJson(body: Uint8Array | undefined, limits: JsonLimits): unknown {
-  if (body === undefined || body.length === 0) {
-    throw new InvalidRequestError('unexpected end of JSON input');
-  }
+/** The text of a body; an absent one is empty. */
+export function bodyText(body: Uint8Array | undefined): string {
+  if (body === undefined) return '';
   if (!isUtf8(body)) throw new InvalidRequestError('the body is not valid UTF-8');
-  return parseJsonText(Buffer.from(body.buffer, body.byteOffset, body.length).toString(), limits);
+  return Buffer.from(body.buffer, body.byteOffset, body.length).toString();
 }
 
-export function parseJsonText(text: string, limits: JsonLimits): unknown {
+export function parseJson(text: string, limits: JsonLimits): unknown {
+  if (text === '') throw new InvalidRequestError('unexpected end of JSON input');
   const broken = scanJson(text, limits);
   if (broken !== undefined) throw new InvalidRequestError(`the JSON body has ${broken}`);
   try {
@@ -53,8 +47,8 @@ export class BodyReader<Name extends string> {
     this.#limits = limits;
   }
 
-  read(body: Uint8Array | undefined): Fields<Name> {
-    const parsed = parseJson(body, this.#limits);
+  read(text: string): Fields<Name> {
+    const parsed = parseJson(text, this.#limits);
     const fields = new Map<Name, unknown>();
     if (parsed === null) return fields;
     if (typeof parsed !== 'object' || Array.isArray(parsed)) {
@@ -65,16 +59,16 @@ export class BodyReader<Name extends string> {
       const name = this.#names.get(key) ?? this.#names.get(key.toLowerCase());
       if (name === undefined) continue;
       // Two spellings of one name: JSON.parse keeps both, in an order that hides which came last.
-      if (fields.has(name)) return this.#readInOrder(object, body ?? new Uint8Array());
+      if (fields.has(name)) return this.#readInOrder(object, text);
       fields.set(name, object[key]);
     }
     for (const [name, value] of fields) if (value === null) fields.delete(name);
     return fields;
   }
 
-  #readInOrder(object: Readonly<Record<string, unknown>>, body: Uint8Array): Fields<Name> {
+  #readInOrder(object: Readonly<Record<string, unknown>>, text: string): Fields<Name> {
     const fields = new Map<Name, unknown>();
-    for (const key of topLevelKeys(Buffer.from(body).toString())) {
+    for (const { key } of topLevelMembers(text)) {
       const name = this.#names.get(key.toLowerCase());
       if (name === undefined) continue;
       fields.set(name, object[key]);
@@ -105,19 +99,6 @@ export function readBoolean<Name extends string>(
   const value = fields.get(name);
   if (value === undefined) return undefined;
   if (typeof value !== 'boolean') throw wrongType(name, 'true or false', value);
-  return value;
-}
-
-export function readInteger<Name extends string>(
-  fields: Fields<Name>,
-  name: Name,
-  max: number,
-): number {
-  const value = fields.get(name);
-  if (value === undefined) return 0;
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > max) {
-    throw wrongType(name, `an integer from 0 to ${max}`, value);
-  }
   return value;
 }
 
