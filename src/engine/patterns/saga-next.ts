@@ -8,10 +8,10 @@
 //   S6. A compensation never overtakes its own action while that is in flight here: it waits for the
 //       call's end, which its request timeout bounds. dtm does not wait and relies on the barrier
 //       alone, which is still needed for calls of a leader that died.
-//   S7. A held success is proposed at the latest HOLD_MS after it arrived; an answer without a
-//       result at once, because its next attempt's time must survive this leader.
+//   S7. Held results are proposed when held-results.ts says, or when what they hold up could start.
 
 import type { BranchResult, Decision } from '../machine/index.ts';
+import { earliest, proposeHeldMs, recordedResults } from './held-results.ts';
 import {
   actionFailedReason,
   FAIL_MESSAGE_LOST,
@@ -28,13 +28,9 @@ import {
   isHeld,
   isRunnable,
   progressOf,
-  recordedResults,
   type SagaView,
 } from './saga-view.ts';
 import type { Bugs, NextActions } from './types.ts';
-
-/** docs/architecture.md §Transactions: a held success is proposed at the latest this long after. */
-const HOLD_MS = 20;
 
 /** A prepared saga waits for its submit, but not for ever (defect 12.34). */
 export function nextPrepared(view: SagaView, nowMs: number): NextActions {
@@ -147,7 +143,7 @@ function drive(view: SagaView, nowMs: number, course: Course): NextActions {
   }
   let record: NextActions['record'];
   if (view.held.length > 0) {
-    const proposeMs = blocked ? nowMs : proposeHeldMs(view);
+    const proposeMs = blocked ? nowMs : proposeHeldMs(view.held, knowledge);
     if (proposeMs <= nowMs) record = recordOf(view, undefined);
     else times.push(proposeMs);
   }
@@ -155,19 +151,8 @@ function drive(view: SagaView, nowMs: number, course: Course): NextActions {
   return { call, record, waitUntilMs, waitingFor: describeWait(view, call, waitUntilMs) };
 }
 
-/** S7. Times are cluster time; a clock that moved back only makes the proposal earlier. */
-function proposeHeldMs(view: SagaView): number {
-  if (view.knowledge.commitEachResult) return Number.NEGATIVE_INFINITY;
-  let earliestMs = Number.POSITIVE_INFINITY;
-  for (const held of view.held) {
-    if (held.outcome !== 'success') return Number.NEGATIVE_INFINITY;
-    earliestMs = Math.min(earliestMs, held.atMs + held.durationMs + HOLD_MS);
-  }
-  return earliestMs;
-}
-
 function recordOf(view: SagaView, decision: Decision | undefined) {
-  const results: readonly BranchResult[] = recordedResults(view);
+  const results: readonly BranchResult[] = recordedResults(view.held);
   const forward = view.transaction.state.status === 'submitted';
   return { results, decision, retries: forward ? retriesOf(view).retries : 0 };
 }
@@ -183,14 +168,6 @@ function decide(view: SagaView, decision: Decision): NextActions {
 
 function idle(waitUntilMs: number, waitingFor: string): NextActions {
   return { call: [], record: undefined, waitUntilMs, waitingFor };
-}
-
-function earliest(times: readonly (number | undefined)[]): number | undefined {
-  let first: number | undefined;
-  for (const time of times) {
-    if (time !== undefined && (first === undefined || time < first)) first = time;
-  }
-  return first;
 }
 
 function describeWait(

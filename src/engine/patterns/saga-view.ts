@@ -4,8 +4,8 @@
 // them: whatever is decided on a held result travels in the command that records it (P2).
 
 import type { BranchProgress, BranchResult, BranchStatus, Transaction } from '../machine/index.ts';
+import { heldResults } from './held-results.ts';
 import { actionRow, graphOf, isActionRow } from './saga-graph.ts';
-import { DETAIL_BYTES_MAX, truncateText } from './text.ts';
 import type { Knowledge } from './types.ts';
 
 export interface SagaView {
@@ -19,28 +19,15 @@ export interface SagaView {
 }
 
 export function viewOf(transaction: Transaction, knowledge: Knowledge): SagaView {
-  const { definition, state } = transaction;
+  const { definition } = transaction;
   const stepCount = definition.branches.length >> 1;
-  const held: BranchResult[] = [];
-  for (const result of knowledge.held.values()) {
-    if (state.branches[result.row]?.status === 'prepared') held.push(result);
-  }
-  if (held.length > 1) held.sort((a, b) => a.row - b.row);
   return {
     transaction,
     knowledge,
     stepCount,
     ...graphOf(definition),
-    held,
+    held: heldResults(transaction, knowledge),
   };
-}
-
-/** The held results as a command carries them. */
-export function recordedResults(view: SagaView): readonly BranchResult[] {
-  return view.held.map((result) => ({
-    ...result,
-    detail: truncateText(result.detail, DETAIL_BYTES_MAX),
-  }));
 }
 
 export function progressOf(view: SagaView, row: number): BranchProgress {

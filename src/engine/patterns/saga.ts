@@ -5,20 +5,18 @@
 
 import type {
   BranchDefinition,
-  BranchProgress,
   Decision,
   Transaction,
   TransactionDefaults,
   TransactionInput,
 } from '../machine/index.ts';
-import { resolveLimits, resolveOptions } from './limits.ts';
+import { type CreatedAt, newTransaction } from './new-transaction.ts';
 import { recordedCompensations } from './saga-compensation.ts';
 import { actionRow, compensateRow, graphOf, isActionRow, stepOfRow } from './saga-graph.ts';
 import { parseSagaOrder, validateSaga } from './saga-input.ts';
 import { nextAborting, nextFinished, nextPrepared, nextSubmitted } from './saga-next.ts';
 import { notBeforeMs } from './saga-retries.ts';
 import { viewOf } from './saga-view.ts';
-import { REASON_BYTES_MAX, truncateText } from './text.ts';
 import { type Bugs, NO_BUGS, type Pattern } from './types.ts';
 
 /** The saga pattern; `bugs` is for the simulator alone. */
@@ -52,10 +50,8 @@ export function createSagaPattern(bugs: Bugs = NO_BUGS): Pattern {
 function createSaga(
   input: TransactionInput,
   defaults: TransactionDefaults,
-  at: { readonly timeMs: number; readonly term: number; readonly submitted: boolean },
+  at: CreatedAt,
 ): Transaction {
-  const options = resolveOptions(input.options);
-  const limits = resolveLimits(options, defaults);
   const steps = input.steps ?? [];
   const order = parseSagaOrder(input.customData ?? '');
   if (typeof order === 'string') throw new Error(`created without validation: ${order}`);
@@ -66,51 +62,13 @@ function createSaga(
       { branchId, op: 'action', url: step.action, payload: number },
     ];
   });
-  const fresh: BranchProgress = {
-    status: 'prepared',
-    createTimeMs: at.timeMs,
-    updateTimeMs: at.timeMs,
-    finishTimeMs: undefined,
-    wanted: false,
-    retryAtMs: undefined,
-    intervalMs: limits.baseIntervalMs,
-    attemptCount: 0,
-    ongoingCount: 0,
-    unknownCount: 0,
-    firstAttempts: [],
-    lastAttempts: [],
-  };
-  const transaction: Transaction = {
-    definition: {
-      gid: input.gid,
-      type: 'saga',
-      protocol: input.protocol ?? 'http',
-      steps,
-      payloads: (input.payloads ?? []).slice(0, steps.length),
-      queryPrepared: input.queryPrepared ?? '',
-      customData: input.customData ?? '',
-      options,
-      branches,
-      ...order,
-      ...limits,
-    },
-    state: {
-      gid: input.gid,
-      type: 'saga',
-      status: at.submitted ? 'submitted' : 'prepared',
-      createTimeMs: at.timeMs,
-      updateTimeMs: at.timeMs,
-      finishTimeMs: undefined,
-      rollbackTimeMs: undefined,
-      rollbackReason: truncateText(input.rollbackReason ?? '', REASON_BYTES_MAX),
-      acceptedTerm: at.submitted ? at.term : 0,
-      retryCount: Math.max(0, options.retryCount),
-      dueMs: undefined,
-      intervalMs: limits.baseIntervalMs,
-      forced: undefined,
-      branches: branches.map(() => fresh),
-    },
-  };
+  const transaction = newTransaction(input, defaults, at, {
+    steps,
+    payloads: (input.payloads ?? []).slice(0, steps.length),
+    branches,
+    ...order,
+    defaultTimeoutMs: undefined,
+  });
   return { ...transaction, state: { ...transaction.state, dueMs: dueMs(transaction, at.timeMs) } };
 }
 

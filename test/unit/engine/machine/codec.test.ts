@@ -82,6 +82,17 @@ const request = fc.oneof(
     strict: fc.boolean(),
   }),
   fc.record({
+    kind: fc.constant('registerBranch' as const),
+    gid: text,
+    branchId: text,
+    registration: fc.oneof(
+      fc.record({ kind: fc.constant('tcc' as const), confirm: text, cancel: text }),
+      fc.record({ kind: fc.constant('xa' as const), url: text }),
+      fc.record({ kind: fc.constant('workflow' as const), op: text, status: text }),
+    ),
+    payload: fc.uint8Array({ maxLength: 5 }),
+  }),
+  fc.record({
     kind: fc.constant('resetNextCronTime' as const),
     gids: fc.array(text),
     mustExist: fc.boolean(),
@@ -222,6 +233,7 @@ describe('records', () => {
     retryCount: whole,
     dueMs: maybe(timeMs),
     intervalMs: whole,
+    result: fc.oneof(fc.constant(''), text),
     forced: maybe(fc.record({ by: text, reason: text })),
     branches: fc.array(progress, { maxLength: 4 }),
   }) as fc.Arbitrary<Transaction['state']>;
@@ -261,6 +273,21 @@ describe('records', () => {
         expect(decodeTransaction(definition, encodeState(given)).state).toEqual(given);
       }),
     );
+  });
+
+  test('a state without a result has the bytes that version 0.1.0 wrote for it', () => {
+    const made = saga?.create(sagaInput('g', 1), DEFAULTS, {
+      timeMs: START_MS,
+      term: 3,
+      submitted: true,
+    });
+    if (made === undefined) throw new Error('there is no saga pattern');
+    const without = encodeState(made.state);
+    // Version byte, then an array of the twelve fields that 0.1.0 knows.
+    expect([...without.subarray(0, 2)]).toEqual([1, 0x9c]);
+    const read = decodeTransaction(encodeDefinition(made.definition), without);
+    expect(read.state.result).toBe('');
+    expect([...encodeState({ ...made.state, result: 'b2s=' }).subarray(0, 2)]).toEqual([1, 0x9d]);
   });
 
   test('the state of a two-step saga that has not started takes less than 50 bytes', () => {

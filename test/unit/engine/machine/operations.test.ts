@@ -260,7 +260,6 @@ describe('defect 12.13: what can never finish is never accepted, and leaves noth
       sagaInput('g', 2, { customData: '{"orders":{"0":[1]}}' }),
       'custom_data: orders let step 0 wait for itself',
     ],
-    [sagaInput('g', 1, { type: 'tcc' }), "trans type 'tcc' is not supported yet"],
     [sagaInput('g', 1, { type: 'x' as never }), "unknown trans type: 'x'"],
   ] as const)('case %#', (input, text) => {
     const replica = new Replica();
