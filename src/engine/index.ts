@@ -14,6 +14,7 @@ export type {
   Registration,
   StepInput,
   Topic,
+  TopicPage,
   Transaction,
   TransactionDefaults,
   TransactionInput,
@@ -32,21 +33,26 @@ export type {
   OperationOutcome,
   ReadOutcome,
   RefusalCode,
+  TopicFilter,
   WaitOutcome,
 } from './operations/index.ts';
 export {
   allowAllEgress,
   DEFAULT_PARTICIPANTS_CONFIG,
+  GrpcCaller,
   HttpCaller,
+  JsonRpcCaller,
   type ParticipantCaller,
+  type ParticipantsConfig,
   ProtocolCaller,
   type TargetStatus,
 } from './participants/index.ts';
+export { isOwnCall } from './patterns/index.ts';
 export {
   LocalReplica,
   type ReplicaConfig,
   type ReplicaPorts,
   type ReplicaSelf,
 } from './replica/index.ts';
-export { DEFAULT_SCHEDULER_CONFIG } from './scheduler/index.ts';
+export { DEFAULT_SCHEDULER_CONFIG, type Unfinished, unfinishedBecause } from './scheduler/index.ts';
 export { DEFAULT_STORE_CONFIG, LevelKvOpener } from './store/index.ts';

@@ -88,6 +88,34 @@ function sizeProblems(config: Config): readonly string[] {
   return problems;
 }
 
+function grpcProblems({ participants }: Config): readonly string[] {
+  const { grpcServiceConfig, grpcTls } = participants;
+  const problems: string[] = [];
+  if (grpcServiceConfig !== '' && !isJsonObject(grpcServiceConfig)) {
+    problems.push('participants.grpcServiceConfig must be a JSON object');
+  }
+  const certificates = participants.grpcTlsCertificatesFile;
+  const privateKey = participants.grpcTlsPrivateKeyFile;
+  if ((certificates === '') !== (privateKey === '')) {
+    problems.push(
+      `participants.grpcTlsCertificatesFile ("${certificates}") and participants.grpcTlsPrivateKeyFile ("${privateKey}") need each other`,
+    );
+  }
+  if (!grpcTls && (certificates !== '' || participants.grpcTlsAuthoritiesFile !== '')) {
+    problems.push('participants.grpcTls is false, but files for it are named');
+  }
+  return problems;
+}
+
+function isJsonObject(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
 function textProblems(config: Config): readonly string[] {
   const problems: string[] = [];
   const { timeZoneOffset } = config.api;
@@ -104,6 +132,7 @@ export function configProblems(config: Config): readonly string[] {
     ...clusterProblems(config),
     ...listenProblems(config),
     ...sizeProblems(config),
+    ...grpcProblems(config),
     ...textProblems(config),
   ];
 }

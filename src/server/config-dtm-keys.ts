@@ -39,6 +39,7 @@ export const DTM_KEYS: readonly DtmKey[] = [
   sets('UpdateBranchSync', 'transactions.commitEachResult', 'zeroOrOne'),
   sets('HttpPort', 'listen.httpPort'),
   sets('GrpcPort', 'listen.grpcPort'),
+  sets('GrpcServiceConfig', 'participants.grpcServiceConfig'),
   sets('LogLevel', 'logging.level'),
   sets('TimeZoneOffset', 'api.timeZoneOffset'),
   ...ignored(
@@ -65,7 +66,7 @@ export const DTM_KEYS: readonly DtmKey[] = [
     'Log.RotationEnable',
     'Log.RotationConfigJSON',
   ),
-  ...ignored(notYet, 'AlertRetryLimit', 'AlertWebHook', 'AdminBasePath', 'GrpcServiceConfig'),
+  ...ignored(notYet, 'AlertRetryLimit', 'AlertWebHook', 'AdminBasePath'),
   ...ignored(discovery, 'MicroService.Driver', 'MicroService.Target', 'MicroService.EndPoint'),
   ...ignored(
     unused,

@@ -89,9 +89,9 @@ export const SCHEMA = {
     },
   },
   listen: {
-    host: text('0.0.0.0', 'Address that the HTTP API binds.'),
+    host: text('0.0.0.0', 'Address that the HTTP and gRPC APIs bind.'),
     httpPort: port(36_789, "Port of dtm's HTTP API, health and metrics."),
-    grpcPort: port(36_790, 'Reserved for the gRPC API.'),
+    grpcPort: port(36_790, "Port of dtm's gRPC API and its health service."),
     peerHost: text('127.0.0.1', 'Address that the peer port binds; see security.insecurePeers.'),
     peerPort: port(36_791, 'Port for the other nodes.'),
   },
@@ -184,9 +184,19 @@ export const SCHEMA = {
     rampUpMs: ms(5_000, 0, HOUR_MS, 'Time over which a new leader reaches full speed.'),
   },
   participants: {
-    connectionsPerTargetMax: count(128, 1, 10_000, 'Calls in flight to one target.'),
+    connectionsPerTargetMax: count(
+      128,
+      1,
+      10_000,
+      'Calls in flight to one target; gRPC at most 100.',
+    ),
     queuePerTargetMax: count(4_096, 1, 1_000_000, 'Calls that wait for one target.'),
-    queueTotalMax: count(65_536, 1, 10_000_000, 'Calls that wait for any target.'),
+    queueTotalMax: count(
+      65_536,
+      1,
+      10_000_000,
+      'Calls that wait for any target, HTTP and gRPC each.',
+    ),
     answerBytesMax: bytes(1 * MIB, 1 * KIB, 64 * MIB, 'A longer answer is an unknown outcome.'),
     circuitFailuresMax: count(
       5,
@@ -196,6 +206,20 @@ export const SCHEMA = {
     ),
     circuitDelayMsMin: ms(250, 10, HOUR_MS, 'First pause of an open circuit; it doubles.'),
     circuitDelayMsMax: ms(10_000, 10, HOUR_MS, 'Longest pause of an open circuit.'),
+    grpcTls: flag(false, 'Call gRPC participants over TLS; off: in plain text, as dtm does.'),
+    grpcTlsAuthoritiesFile: text(
+      '',
+      "PEM file of the authorities that sign their certificates; empty: Node's own.",
+    ),
+    grpcTlsCertificatesFile: text(
+      '',
+      'PEM file of our certificate, for services that ask for one.',
+    ),
+    grpcTlsPrivateKeyFile: text('', 'PEM file of its private key.'),
+    grpcServiceConfig: text(
+      '',
+      'JSON service config of the gRPC client; empty: round robin over the addresses of a name.',
+    ),
   },
   api: {
     bodyBytesMax: bytes(8 * MIB, 1 * KIB, 256 * MIB, 'Longest body of a request.'),
@@ -232,6 +256,13 @@ export const SCHEMA = {
       HOUR_MS,
       "Life of an idle connection; keep it longer than the load balancer's.",
     ),
+    grpcConnectionAgeMs: ms(
+      300_000,
+      0,
+      DAY_MS,
+      'Age at which a gRPC connection is asked to reconnect, so that load spreads again; 0: never.',
+    ),
+    grpcReflection: flag(true, 'Offer gRPC server reflection, as dtm does.'),
     timeZoneOffset: text(
       '',
       "Offset of the times in replies, such as +8 or -3.5 hours; empty: the server's own.",

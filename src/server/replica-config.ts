@@ -1,9 +1,11 @@
 // From the settings of a node to those of its replica's parts.
 
+import { readFileSync } from 'node:fs';
 import {
   DEFAULT_PARTICIPANTS_CONFIG,
   DEFAULT_SCHEDULER_CONFIG,
   DEFAULT_STORE_CONFIG,
+  type ParticipantsConfig,
   type ReplicaConfig,
 } from '../engine/index.ts';
 import { raftNodeConfig } from '../raft/index.ts';
@@ -81,7 +83,7 @@ export function peerLimits(config: Config): Partial<PeerLimits> {
   };
 }
 
-export function participantsConfig(config: Config) {
+export function participantsConfig(config: Config): ParticipantsConfig {
   const { participants } = config;
   return {
     ...DEFAULT_PARTICIPANTS_CONFIG,
@@ -92,5 +94,23 @@ export function participantsConfig(config: Config) {
     circuitFailuresMax: participants.circuitFailuresMax,
     circuitDelayMsMin: participants.circuitDelayMsMin,
     circuitDelayMsMax: participants.circuitDelayMsMax,
+    grpcTls: participants.grpcTls ? grpcTls(config) : undefined,
+    grpcServiceConfig:
+      participants.grpcServiceConfig === ''
+        ? DEFAULT_PARTICIPANTS_CONFIG.grpcServiceConfig
+        : participants.grpcServiceConfig,
+    // dtm's own switch: set inside a container, for services on its host (dtm reference §4.2).
+    dockerHost: (process.env['IS_DOCKER'] ?? '') !== '',
+  };
+}
+
+/** @throws when a named file cannot be read: the node does not start. */
+function grpcTls({ participants }: Config): ParticipantsConfig['grpcTls'] {
+  const read = (file: string): Uint8Array | undefined =>
+    file === '' ? undefined : readFileSync(file);
+  return {
+    authorities: read(participants.grpcTlsAuthoritiesFile),
+    certificates: read(participants.grpcTlsCertificatesFile),
+    privateKey: read(participants.grpcTlsPrivateKeyFile),
   };
 }

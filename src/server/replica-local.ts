@@ -6,7 +6,9 @@ import {
   allowAllEgress,
   type Coordinator,
   formatDirectory,
+  GrpcCaller,
   HttpCaller,
+  JsonRpcCaller,
   LevelKvOpener,
   LocalReplica,
   NodeFiles,
@@ -40,11 +42,7 @@ class ProcessReplica implements Replica {
 
   constructor(ports: ReplicaPorts) {
     this.#ports = ports;
-    const http = new HttpCaller(
-      { clock: systemClock, random: systemRandom, egress: allowAllEgress },
-      participantsConfig(ports.config),
-    );
-    this.#caller = new ObservedCaller(new ProtocolCaller({ http }, systemClock), ports.metrics);
+    this.#caller = new ObservedCaller(participantCaller(ports.config), ports.metrics);
     this.status = new ReplicaStatus(ports.config.node.id, systemClock, this.#caller);
   }
 
@@ -133,6 +131,17 @@ class ProcessReplica implements Replica {
     this.#network = network;
     return network;
   }
+}
+
+function participantCaller(config: Config): ParticipantCaller {
+  const ports = { clock: systemClock, random: systemRandom, egress: allowAllEgress };
+  const settings = participantsConfig(config);
+  const http = new HttpCaller(ports, settings);
+  return new ProtocolCaller({
+    http,
+    grpc: new GrpcCaller(ports, settings),
+    'json-rpc': new JsonRpcCaller(http, systemRandom),
+  });
 }
 
 function observer(metrics: Metrics): RaftObserver {

@@ -1,8 +1,9 @@
 // The parsed form of a branch URL, and the query that every HTTP call carries (dtm reference §4.2).
 //
-// Branch URLs repeat: each is parsed once and remembered, oldest first out, so that a
-// call costs one lookup and one concatenation.
+// Branch URLs repeat: each is parsed once and remembered, so that a call costs one lookup and one
+// concatenation.
 
+import { ParseCache } from './parse-cache.ts';
 import type { BranchCall } from './types.ts';
 
 export interface CallUrl {
@@ -17,9 +18,7 @@ export interface CallUrl {
 
 /** A string instead of a URL says why there is none. */
 export function parseCallUrl(text: string, dockerHost: boolean): CallUrl | string {
-  const address = dockerHost
-    ? text.replace('localhost', 'host.docker.internal').replace('127.0.0.1', 'host.docker.internal')
-    : text;
+  const address = dockerHost ? outsideContainer(text) : text;
   let url: URL;
   try {
     url = new URL(address);
@@ -35,6 +34,13 @@ export function parseCallUrl(text: string, dockerHost: boolean): CallUrl | strin
     prefix: url.pathname + (url.search === '' ? '?' : `${url.search}&`),
     authorization: authorizationOf(url),
   };
+}
+
+/** Inside a container, the first loopback names mean its host (dtm's `IS_DOCKER`). */
+export function outsideContainer(address: string): string {
+  return address
+    .replace('localhost', 'host.docker.internal')
+    .replace('127.0.0.1', 'host.docker.internal');
 }
 
 export function authorizationOf(url: URL): string | undefined {
@@ -72,38 +78,8 @@ export function branchQuery(call: BranchCall): string {
 }
 
 /** Remembers up to `sizeMax` parsed URLs. */
-export class CallUrlCache {
-  readonly #sizeMax: number;
-  readonly #dockerHost: boolean;
-  readonly #parsed = new Map<string, CallUrl | string>();
-
+export class CallUrlCache extends ParseCache<CallUrl | string> {
   constructor(sizeMax: number, dockerHost: boolean) {
-    this.#sizeMax = sizeMax;
-    this.#dockerHost = dockerHost;
-  }
-
-  get(text: string): CallUrl | string {
-    const known = this.#parsed.get(text);
-    if (known !== undefined) {
-      return known;
-    }
-    const parsed = parseCallUrl(text, this.#dockerHost);
-    if (this.#parsed.size >= this.#sizeMax) {
-      this.#forgetOldest();
-    }
-    this.#parsed.set(text, parsed);
-    return parsed;
-  }
-
-  get size(): number {
-    return this.#parsed.size;
-  }
-
-  // First in, first out is near enough to least recently used here, and a hit costs no write.
-  #forgetOldest(): void {
-    for (const key of this.#parsed.keys()) {
-      this.#parsed.delete(key);
-      return;
-    }
+    super(sizeMax, (text) => parseCallUrl(text, dockerHost));
   }
 }

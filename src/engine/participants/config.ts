@@ -1,13 +1,13 @@
 // The limits of calling participants. Every queue, body and cache of this module is bounded by one.
 
 export interface ParticipantsConfig {
-  /** Requests in flight, and so connections, to one target (origin). */
+  /** Requests in flight to one target, and so HTTP connections; gRPC shares one for up to 100. */
   readonly connectionsPerTargetMax: number;
   /** Calls waiting for a free connection to one target. */
   readonly queuePerTargetMax: number;
-  /** Calls waiting for a free connection to any target. */
+  /** Calls waiting for a free connection to any target, HTTP and gRPC each. */
   readonly queueTotalMax: number;
-  /** Targets remembered; beyond it the least recently used idle one is forgotten. */
+  /** Targets remembered, HTTP and gRPC each; beyond it the least recently used idle one is forgotten. */
   readonly targetsMax: number;
   /** Distinct branch URLs whose parsed form is remembered. */
   readonly parsedUrlsMax: number;
@@ -24,6 +24,16 @@ export interface ParticipantsConfig {
   readonly circuitDelayMsMin: number;
   readonly circuitDelayMsMax: number;
   readonly userAgent: string;
+  /** PEM texts; undefined: plain text, as dtm calls. Without authorities: those of Node. */
+  readonly grpcTls:
+    | {
+        readonly authorities: Uint8Array | undefined;
+        readonly certificates: Uint8Array | undefined;
+        readonly privateKey: Uint8Array | undefined;
+      }
+    | undefined;
+  /** JSON text of the gRPC client's service config (dtm's `GrpcServiceConfig`). */
+  readonly grpcServiceConfig: string;
   /** dtm's `IS_DOCKER`: loopback names in URLs mean the host of the container. */
   readonly dockerHost: boolean;
 }
@@ -43,5 +53,7 @@ export const DEFAULT_PARTICIPANTS_CONFIG: ParticipantsConfig = {
   circuitDelayMsMin: 250,
   circuitDelayMsMax: 10_000,
   userAgent: 'assent',
+  grpcTls: undefined,
+  grpcServiceConfig: '{"loadBalancingConfig":[{"round_robin":{}}]}',
   dockerHost: false,
 };

@@ -5,17 +5,42 @@
 // each dispatch ends in exactly one `slotFreed`; `notSent` is answered only when no byte of any hop
 // was written.
 
-import type { Dispatcher } from 'undici';
-import type { CallUrl } from './call-url.ts';
+import type { Dispatcher, Pool } from 'undici';
 import type { Deadline } from './deadlines.ts';
-import { readHttpAnswer } from './outcome.ts';
-import type { Target } from './target.ts';
+import type { HttpForm, HttpRequest } from './http-form.ts';
+import type { Connections, QueuedCall, Target } from './target.ts';
+import type { NotSent, Reach } from './target-table.ts';
 import type { BranchCall, CallOutcome } from './types.ts';
+
+/**
+ * As many connections as calls may be in flight: a request that is handed to the pool is written at
+ * once or as soon as its own connection stands; none waits inside undici behind another.
+ */
+export class HttpConnections implements Connections {
+  readonly #pool: Pool;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  dispatch(call: HttpCall): void {
+    const { path, method, headers, body } = call;
+    this.#pool.dispatch({ path, method, headers, body }, call);
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.destroy();
+  }
+}
+
+export type HttpTarget = Target<HttpConnections, HttpCall>;
 
 export interface HttpCallOwner {
   readonly answerBytesMax: number;
   readonly detailBytesMax: number;
   nowMs(): number;
+  /** The call's time begins to run. */
+  started(call: HttpCall): void;
   /** undici is finished with the call's current request. */
   slotFreed(call: HttpCall, reach: Reach): void;
   /** The answer asks for another address. */
@@ -23,19 +48,17 @@ export interface HttpCallOwner {
   settled(call: HttpCall, outcome: CallOutcome): void;
 }
 
-/** What a request says about its target. */
-export type Reach = 'connected' | 'notConnected' | 'nothing';
-
 const GIVEN_UP = new Error('given up');
 
-export class HttpCall implements Dispatcher.DispatchHandler {
+export class HttpCall implements Dispatcher.DispatchHandler, QueuedCall {
   readonly call: BranchCall;
   readonly mayWrite: () => boolean;
   readonly done: (outcome: CallOutcome) => void;
   readonly #owner: HttpCallOwner;
+  readonly #read: HttpForm['read'];
 
   /** Where the current hop goes. */
-  target: Target;
+  target: HttpTarget;
   url: URL;
   path: string;
   method: 'GET' | 'POST';
@@ -43,12 +66,11 @@ export class HttpCall implements Dispatcher.DispatchHandler {
   body: Uint8Array | null;
   redirectCount = 0;
 
-  /** True for the one call that a half-open circuit lets through. */
   probe = false;
-  startedAtMs: number | undefined;
   deadline: Deadline | undefined;
   isSettled = false;
 
+  #startedAtMs: number | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   /** Something of this call, on any hop, may have reached a service. */
   #anythingWritten = false;
@@ -64,28 +86,40 @@ export class HttpCall implements Dispatcher.DispatchHandler {
       readonly call: BranchCall;
       readonly mayWrite: () => boolean;
       readonly done: (outcome: CallOutcome) => void;
+      readonly read: HttpForm['read'];
     },
     owner: HttpCallOwner,
-    at: { readonly target: Target; readonly url: CallUrl; readonly query: string },
-    headers: string[],
+    at: HttpRequest & {
+      readonly target: HttpTarget;
+      readonly url: URL;
+      readonly headers: string[];
+    },
   ) {
-    const { call } = callbacks;
-    this.call = call;
+    this.call = callbacks.call;
     this.mayWrite = callbacks.mayWrite;
     this.done = callbacks.done;
+    this.#read = callbacks.read;
     this.#owner = owner;
     this.target = at.target;
-    this.url = at.url.url;
-    this.path = at.url.prefix + at.query;
-    const post = call.payload.length > 0 || call.type === 'xa';
-    this.method = post ? 'POST' : 'GET';
-    this.body = call.payload.length > 0 ? call.payload : null;
-    this.headers = headers;
+    this.url = at.url;
+    this.path = at.path;
+    this.method = at.method;
+    this.body = at.body;
+    this.headers = at.headers;
+  }
+
+  /** Hands the current hop to a connection; from now on undici reports to this call. */
+  dispatch(): void {
+    if (this.#startedAtMs === undefined) {
+      this.#startedAtMs = this.#owner.nowMs();
+      this.#owner.started(this);
+    }
+    this.target.connections.dispatch(this);
   }
 
   /** Prepares the next hop; the owner queues it on its target. */
   follow(hop: {
-    readonly target: Target;
+    readonly target: HttpTarget;
     readonly url: URL;
     readonly headers: string[];
     readonly keepBody: boolean;
@@ -114,6 +148,15 @@ export class HttpCall implements Dispatcher.DispatchHandler {
         ? this.unknown('dispatching ended before the redirect was followed')
         : { kind: 'notSent', reason: 'lease' },
     );
+  }
+
+  refuse(outcome: NotSent): void {
+    if (this.redirectCount === 0) {
+      this.settle(outcome);
+      return;
+    }
+    const why = outcome.reason === 'circuitOpen' ? 'circuit open' : 'stopped';
+    this.settle(this.unknown(`${why} at the address of the redirect`));
   }
 
   unknown(detail: string): CallOutcome {
@@ -200,7 +243,7 @@ export class HttpCall implements Dispatcher.DispatchHandler {
     const text = all.toString('utf8').trim();
     const { detailBytesMax } = this.#owner;
     return {
-      kind: readHttpAnswer(this.#status, text),
+      kind: this.#read(this.#status, text),
       detail: all.length <= detailBytesMax ? text : all.toString('utf8', 0, detailBytesMax).trim(),
       durationMs: this.#durationMs(),
     };
@@ -217,7 +260,7 @@ export class HttpCall implements Dispatcher.DispatchHandler {
   }
 
   #durationMs(): number {
-    return this.startedAtMs === undefined ? 0 : this.#owner.nowMs() - this.startedAtMs;
+    return this.#startedAtMs === undefined ? 0 : this.#owner.nowMs() - this.#startedAtMs;
   }
 }
 

@@ -1,39 +1,45 @@
-// One target (an origin): its queue, its circuit and its connections.
+// One target (an origin, or a gRPC address): its queue, its circuit and its connections.
 //
-// Invariant: `inflightCount` ≤ the number of connections, so a request that is handed to the pool
-// is written at once or as soon as its own connection stands; none waits inside undici behind
-// another. That is why the dispatch lease can be asked when a request is really written
-// (docs/architecture.md §Consensus). A target shares nothing with other targets but the bound on
-// the sum of all queues.
+// Does not own: what travels over the connections, or when a call is taken from the queue
+// (target-table.ts). A target shares nothing with other targets but the bound on the sum of all
+// queues.
 
-import { Pool } from 'undici';
-import { Circuit } from './circuit.ts';
-import type { ParticipantsConfig } from './config.ts';
-import type { HttpCall } from './http-call.ts';
-import type { TargetStatus } from './types.ts';
+import { Circuit, type CircuitLimits } from './circuit.ts';
+import type { CallOutcome, TargetStatus } from './types.ts';
 
-export class Target {
-  readonly origin: string;
+/** A call as its target sees it. */
+export interface QueuedCall {
+  readonly isSettled: boolean;
+  /** True for the one call that a half-open circuit lets through. */
+  probe: boolean;
+  mayWrite(): boolean;
+  /** Takes a connection; later exactly one `slotFreed` follows. */
+  dispatch(): void;
+  /** `mayWrite` said no. */
+  refuseWrite(): void;
+  /** The call left the queue without being dispatched. */
+  refuse(outcome: Extract<CallOutcome, { kind: 'notSent' }>): void;
+}
+
+export interface Connections {
+  /** Closes idle connections at once and breaks busy ones. */
+  close(): Promise<void>;
+}
+
+export class Target<T extends Connections, C extends QueuedCall> {
+  readonly name: string;
   readonly circuit: Circuit;
+  readonly connections: T;
   inflightCount = 0;
   /** Grows with every call over all targets: the smallest is the least recently used. */
   lastUse = 0;
-  #queue: HttpCall[] = [];
+  #queue: C[] = [];
   #head = 0;
-  readonly #pool: Pool;
 
-  constructor(origin: string, config: ParticipantsConfig) {
-    this.origin = origin;
-    this.circuit = new Circuit(config);
-    this.#pool = new Pool(origin, {
-      connections: config.connectionsPerTargetMax,
-      pipelining: 1,
-      connectTimeout: config.connectTimeoutMs,
-      keepAliveTimeout: config.keepAliveMs,
-      // One deadline for the whole call is kept elsewhere; undici would arm timers per request.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    });
+  constructor(name: string, limits: CircuitLimits, connections: T) {
+    this.name = name;
+    this.circuit = new Circuit(limits);
+    this.connections = connections;
   }
 
   get queuedCount(): number {
@@ -44,11 +50,11 @@ export class Target {
     return this.inflightCount === 0 && this.queuedCount === 0;
   }
 
-  enqueue(call: HttpCall): void {
+  enqueue(call: C): void {
     this.#queue.push(call);
   }
 
-  dequeue(): HttpCall | undefined {
+  dequeue(): C | undefined {
     const call = this.#queue[this.#head];
     if (call === undefined) {
       return undefined;
@@ -61,32 +67,13 @@ export class Target {
     return call;
   }
 
-  /** Hands the call to a connection; from now on undici reports to the call. */
-  dispatch(call: HttpCall): void {
-    this.inflightCount += 1;
-    this.#pool.dispatch(
-      {
-        path: call.path,
-        method: call.method,
-        headers: call.headers,
-        body: call.body,
-      },
-      call,
-    );
-  }
-
   status(): TargetStatus {
     return {
-      target: this.origin,
+      target: this.name,
       inflight: this.inflightCount,
       queued: this.queuedCount,
       circuit: this.circuit.kind,
       retryAtMs: this.circuit.retryAtMs,
     };
-  }
-
-  /** Closes idle connections at once and breaks busy ones. */
-  async close(): Promise<void> {
-    await this.#pool.destroy();
   }
 }

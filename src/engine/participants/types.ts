@@ -1,13 +1,14 @@
-// How the scheduler reaches participants. The real caller speaks HTTP (gRPC and JSON-RPC follow);
-// the simulator has its own.
+// How the scheduler reaches participants. The real callers speak HTTP, gRPC and JSON-RPC; the
+// simulator has its own.
 
-import type { BranchOp, Protocol, TransactionType } from '../machine/index.ts';
+import type { Protocol, TransactionType } from '../machine/index.ts';
 
 export interface BranchCall {
   readonly gid: string;
   readonly type: TransactionType;
   readonly branchId: string;
-  readonly op: BranchOp;
+  /** The row's; `msg` for a check-back; the workflow's name for its resumption (dtm reference §4.6). */
+  readonly op: string;
   /** Never empty: empty URLs succeed without a call. */
   readonly url: string;
   readonly protocol: Protocol;

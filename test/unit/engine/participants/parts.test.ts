@@ -15,7 +15,7 @@ import {
   ProtocolCaller,
   transportOf,
 } from '../../../../src/engine/participants/index.ts';
-import { ManualClock, realClock } from '../../../helpers/scheduler-clock.ts';
+import { ManualClock } from '../../../helpers/scheduler-clock.ts';
 import { branchCall, callOnce } from '../../../helpers/scheduler-http.ts';
 
 describe('the transport rule (dtm reference §4.1)', () => {
@@ -31,15 +31,6 @@ describe('the transport rule (dtm reference §4.1)', () => {
     expect(transportOf(protocol, url)).toBe(transport);
   });
 
-  it('answers unknown for a transport that this version does not speak', async () => {
-    const caller = new ProtocolCaller({}, realClock);
-    expect(await callOnce(caller, branchCall('a:80/B/In', { protocol: 'grpc' }))).toEqual({
-      kind: 'unknown',
-      detail: 'protocol grpc is not supported yet',
-      durationMs: 0,
-    });
-  });
-
   it('hands the call to the transport', async () => {
     const outcome: CallOutcome = { kind: 'success', detail: '', durationMs: 1 };
     const http: ParticipantCaller = {
@@ -47,8 +38,16 @@ describe('the transport rule (dtm reference §4.1)', () => {
       targets: () => [],
       close: async () => undefined,
     };
-    const caller = new ProtocolCaller({ http }, realClock);
+    const other: ParticipantCaller = {
+      ...http,
+      call: () => {
+        throw new Error('another transport was asked');
+      },
+    };
+    const caller = new ProtocolCaller({ http, grpc: other, 'json-rpc': other });
     expect(await callOnce(caller, branchCall('http://a'))).toBe(outcome);
+    // 3.4: a transaction of gRPC may mix in URLs of HTTP.
+    expect(await callOnce(caller, branchCall('http://a', { protocol: 'grpc' }))).toBe(outcome);
   });
 });
 
