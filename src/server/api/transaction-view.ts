@@ -68,7 +68,9 @@ export function transactionView(transaction: Transaction, time: TimeFormat): Vie
     trans_type: state.type,
   };
   if (definition.steps.length > 0) view['steps'] = stepsView(transaction);
-  if (definition.payloads.length > 0) view['payloads'] = definition.payloads.map(textOf);
+  // Behind those of the steps stand the payloads of registered branches.
+  const payloads = definition.payloads.slice(0, definition.steps.length);
+  if (payloads.length > 0) view['payloads'] = payloads.map(textOf);
   view['status'] = state.status;
   putText(view, 'query_prepared', definition.queryPrepared);
   putText(view, 'protocol', definition.protocol);

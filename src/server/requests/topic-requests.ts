@@ -15,7 +15,6 @@ export interface TopicPage {
 }
 
 const NAME_BYTES_MAX = 256;
-const REMARK_LENGTH_MAX = 4_096;
 const CONTROL = /[\p{Cc}\p{Cs}]/u;
 
 function checkName(topic: string): void {
@@ -43,9 +42,6 @@ export class TopicRequests {
     checkName(topic);
     // A message to this topic would never end otherwise.
     checkBranchUrl(url, undefined, 'url');
-    if (remark.length > REMARK_LENGTH_MAX) {
-      throw new InvalidRequestError(`remark must be at most ${REMARK_LENGTH_MAX} characters`);
-    }
     return this.#execute(coordinator, { kind: 'subscribe', topic, url, remark });
   }
 

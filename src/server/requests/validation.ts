@@ -7,7 +7,7 @@ import { printable, shownValue } from './shown-value.ts';
 
 /** dtm has no bound of its own; its SQL stores have 128 characters. The engine could hold more. */
 const GID_BYTES_MAX = 256;
-const BRANCH_ID_BYTES_MAX = 256;
+const BRANCH_ID_BYTES_MAX = 1_024;
 const URL_LENGTH_MAX = 4_096;
 const HEADERS_MAX = 64;
 const HEADER_BYTES_MAX = 8_192;

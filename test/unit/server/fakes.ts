@@ -193,6 +193,9 @@ export interface TestApi {
   readonly log: RecordingLog;
   readonly post: (name: string, body: unknown, headers?: Record<string, string>) => Promise<Reply>;
   readonly get: (path: string) => Promise<Reply>;
+  readonly delete: (path: string) => Promise<Reply>;
+  /** A call of JSON-RPC; a text is sent as it is. */
+  readonly rpc: (body: unknown) => Promise<Reply>;
 }
 /** The fields of replies that tests look into one by one. */
 export interface ReplyBody {
@@ -200,6 +203,10 @@ export interface ReplyBody {
   readonly next_position: string;
   readonly transaction: object | null;
   readonly transactions: readonly unknown[] | null;
+  readonly progresses: readonly unknown[];
+  readonly kv: readonly unknown[];
+  readonly error: object | null;
+  readonly result: unknown;
 }
 export interface Reply {
   readonly status: number;
@@ -248,6 +255,13 @@ export function testApi(
     metrics,
     log,
     get: (path) => inject({ method: 'GET', url: path }),
+    delete: (path) => inject({ method: 'DELETE', url: path }),
+    rpc: (body) =>
+      inject({
+        method: 'POST',
+        url: '/api/json-rpc',
+        payload: typeof body === 'string' ? body : JSON.stringify(body),
+      }),
     post: (name, body, headers = { 'content-type': 'application/json' }) =>
       inject({
         method: 'POST',

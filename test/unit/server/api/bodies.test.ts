@@ -32,6 +32,8 @@ function texts(payloads: readonly Uint8Array[] | undefined): readonly string[] {
   return (payloads ?? []).map((payload) => Buffer.from(payload).toString());
 }
 
+const ROUTES = ['submit', 'abort', 'prepareWorkflow', 'registerBranch'] as const;
+
 describe('11.30: what a strict parser would refuse', () => {
   it('unknown keys are ignored, whatever their type', async () => {
     await accepted(
@@ -178,6 +180,80 @@ describe('steps and payloads', () => {
   });
 });
 
+describe('what only some types and protocols have', () => {
+  it.each(['saga', 'tcc', 'xa', 'msg'])(
+    '10.4, 10.6: a bare gid and type are enough: %s',
+    async (type) => {
+      expect(await accepted({ gid: 'a', trans_type: type })).toEqual({
+        gid: 'a',
+        type,
+        steps: undefined,
+        payloads: undefined,
+        queryPrepared: undefined,
+        protocol: undefined,
+        customData: undefined,
+        rollbackReason: undefined,
+        options: {},
+      });
+    },
+  );
+
+  it('1.3: a message may name a topic, and nothing else may', async () => {
+    const steps = [{ action: 'topic://orders' }];
+    const msg = { gid: 'm', trans_type: 'msg', steps, payloads: ['1'] };
+    expect((await accepted(msg)).steps).toEqual([{ action: 'topic://orders', compensate: '' }]);
+    expect(await refused({ ...msg, steps: [{ action: 'topic://' }] })).toMatch(/^steps\[0\]/);
+    expect(await refused({ ...msg, trans_type: 'saga' })).toMatch(/^steps\[0\]\.action must/);
+  });
+
+  it('12.13: query_prepared must be callable where it is called', async () => {
+    const msg = { gid: 'm', trans_type: 'msg', query_prepared: 'nowhere' };
+    expect(await refused(msg)).toMatch(/^query_prepared must be empty or an http/);
+    expect(await refused({ ...msg, protocol: 'grpc' })).toMatch(
+      /^query_prepared must be empty, an/,
+    );
+    const grpc = { ...msg, protocol: 'grpc', query_prepared: 'ap:58081/busi.Busi/QueryPrepared' };
+    expect((await accepted(grpc)).queryPrepared).toBe(grpc.query_prepared);
+    expect((await accepted({ ...msg, trans_type: 'saga' })).queryPrepared).toBe('nowhere');
+  });
+
+  it('4.1: with grpc and json-rpc a URL without a scheme is gRPC; http URLs mix', async () => {
+    const steps = [
+      { action: 'a:58081/busi.Busi/TransIn', compensate: 'http://a/undo' },
+      { action: 'http://a/api/json-rpc?method=TransIn' },
+    ];
+    for (const protocol of ['grpc', 'json-rpc']) {
+      await accepted(saga({ steps, payloads: ['1', '2'], protocol }));
+    }
+    for (const action of ['noslash', '/busi.Busi/TransIn', 'dns://a/b', 'a b/c', 'a:1/']) {
+      expect(await refused(saga({ steps: [{ action }], protocol: 'grpc' }))).toMatch(
+        /^steps\[0\]\.action must be empty, an http/,
+      );
+    }
+  });
+
+  it('12.33: what travels as gRPC metadata is printable ASCII, or refused', async () => {
+    const grpc = { protocol: 'grpc' };
+    expect(await refused(saga({ ...grpc, gid: '订单-1' }))).toMatch(/^gid must be printable ASCII/);
+    for (const headers of [{ a: 'é' }, { 'a-bin': 'x' }, { 'grpc-timeout': '1S' }, { 'a!': 'x' }]) {
+      expect(await refused(saga({ ...grpc, branch_headers: headers }))).toMatch(/^branch_headers/);
+      if (!('a' in headers)) await accepted(saga({ branch_headers: headers }));
+    }
+    await accepted(saga({ ...grpc, branch_headers: { 'X-Tenant': '7 a' } }));
+  });
+
+  it('1.3: req_extra is a map of texts or null, and counts in the bound of all texts', async () => {
+    expect(await refused(saga({ req_extra: { status: 1 } }))).toBe(
+      'req_extra.status must be a string, got 1',
+    );
+    const extra = { status: 'succeed', result: 'x'.repeat(2_001) };
+    const body = { gid: 'w', trans_type: 'workflow', req_extra: extra };
+    expect(await refused(body, { 'api.transactionBytesMax': '2000' })).toContain('2000 bytes');
+    expect((await accepted(body)).workflowEnd).toMatchObject({ status: 'succeed' });
+    expect((await accepted(saga({ req_extra: [] }))).workflowEnd).toBeUndefined();
+  });
+});
+
 describe('abuse of bodies', () => {
   it('1: a body of one brace', async () => {
     expect(await refused('{')).toMatch(/^the body is not valid JSON/);
@@ -283,14 +359,28 @@ describe('abuse of bodies', () => {
     const api: TestApi = testApi();
     const value = fc.oneof(
       fc.jsonValue(),
-      fc.constantFrom('', 'saga', 'http', 'http://a/b', 0, -1, 1e300, null, [], {}),
+      fc.constantFrom(
+        '',
+        'saga',
+        'workflow',
+        'xa',
+        'http',
+        'http://a/b',
+        0,
+        -1,
+        1e300,
+        null,
+        [],
+        {},
+      ),
     );
     const keys = ['gid', 'GID', 'trans_type', 'steps', 'payloads', 'branch_headers', 'protocol'];
+    keys.push('req_extra', 'branch_id', 'data', 'url', 'op', 'status');
     const body = fc.dictionary(fc.oneof(fc.constantFrom(...keys), fc.string()), value);
     await fc.assert(
-      fc.asyncProperty(body, fc.constantFrom('submit', 'abort'), async (fields, name) => {
+      fc.asyncProperty(body, fc.constantFrom(...ROUTES), async (fields, name) => {
         const { status } = await api.post(name, fields);
-        expect([200, 500]).toContain(status);
+        expect([200, 400, 500, 504]).toContain(status);
         for (const request of api.coordinator.requests.splice(0)) {
           const gid =
             'transaction' in request ? request.transaction.gid : 'gid' in request && request.gid;
