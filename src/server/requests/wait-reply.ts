@@ -21,14 +21,14 @@ export function waitReply(outcome: WaitOutcome, gid: string, waited: 'submit' | 
       return asAsked ? SUCCESS : reasonReply(rollbackReason);
     }
     case 'notFinished':
-      return unfinishedReply(outcome.transaction);
+      return unfinishedReply(outcome.transaction, waited);
   }
 }
 
 /** 409 does not mean rolled back: the transaction goes on. */
-function unfinishedReply(transaction: Transaction): Reply {
+function unfinishedReply(transaction: Transaction, waited: 'submit' | 'abort'): Reply {
   const { type, rollbackReason } = transaction.state;
-  if (type === 'saga') return reasonReply(rollbackReason);
+  if (type === 'saga' && waited === 'submit') return reasonReply(rollbackReason);
   const because = unfinishedBecause(transaction);
   switch (because.kind) {
     case 'delayed':
