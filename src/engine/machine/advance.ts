@@ -8,7 +8,13 @@
 //   A3. A result of an action that arrives while the transaction aborts makes its compensation wanted.
 //   A4. Nothing unresolved is ever forgotten, nothing before its retention.
 
-import { type Pattern, type Patterns, REASON_BYTES_MAX, truncateText } from '../patterns/index.ts';
+import {
+  type Pattern,
+  type Patterns,
+  REASON_BYTES_MAX,
+  rowEnd,
+  truncateText,
+} from '../patterns/index.ts';
 import { recordResult } from './branch-progress.ts';
 import { expiresMs, type TransactionTable } from './transaction-table.ts';
 import type {
@@ -60,7 +66,7 @@ function recordResults(
     const op = definition.branches[result.row]?.op;
     const progress = branches[result.row];
     if (op === undefined || progress === undefined) continue;
-    const how = { timeMs, failureEndsRow: pattern.failureEndsRow(op) };
+    const how = { timeMs, ended: rowEnd(pattern, op, result.outcome) };
     const next = recordResult(progress, result, how);
     if (next === undefined) continue;
     changed = true;

@@ -17,18 +17,13 @@ const LAST_ATTEMPTS_MAX = 5;
 export function recordResult(
   progress: BranchProgress,
   result: BranchResult,
-  how: { readonly timeMs: number; readonly failureEndsRow: boolean },
+  how: { readonly timeMs: number; readonly ended: 'succeed' | 'failed' | undefined },
 ): BranchProgress | undefined {
   if (progress.status !== 'prepared' || isRecorded(progress, result)) return undefined;
   const { outcome } = result;
-  const ended =
-    outcome === 'success'
-      ? 'succeed'
-      : outcome === 'failure' && how.failureEndsRow
-        ? 'failed'
-        : undefined;
+  const { ended } = how;
   // A failure that cannot end its row counts as an unknown error (dtm reference §4.5).
-  const isUnknown = ended === undefined && outcome !== 'ongoing';
+  const isUnknown = ended === undefined && (outcome === 'unknown' || outcome === 'failure');
   const attempt: Attempt = {
     attempt: result.attempt,
     term: result.term,

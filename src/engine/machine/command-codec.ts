@@ -5,7 +5,7 @@
 
 import { absent, codeOf, FormatError, packVersioned, unpackVersioned, wordOf } from './format.ts';
 import { packDefaults, packInput, unpackDefaults, unpackInput } from './input-codec.ts';
-import type { BranchResult, Command, Decision, OperationRequest } from './types.ts';
+import type { BranchResult, Command, Decision, OperationRequest, Registration } from './types.ts';
 import { OUTCOMES, TRANSACTION_STATUSES } from './words.ts';
 
 const COMMAND_VERSION = 1;
@@ -24,7 +24,14 @@ const REQUEST_KINDS = [
   'abort',
   'forceStop',
   'resetNextCronTime',
+  'registerBranch',
+  'prepareWorkflow',
+  'subscribe',
+  'unsubscribe',
+  'deleteTopic',
 ] as const satisfies readonly OperationRequest['kind'][];
+
+const REGISTRATIONS = ['tcc', 'xa', 'workflow'] as const satisfies readonly Registration['kind'][];
 
 const DECISIONS = [
   'aborting',
@@ -126,23 +133,36 @@ function packRequest(request: OperationRequest): readonly unknown[] {
   switch (request.kind) {
     case 'prepare':
     case 'submit':
+    case 'prepareWorkflow':
       return [kind, packInput(request.transaction), packDefaults(request.defaults)];
     case 'abort':
       return [kind, request.gid, request.type, request.rollbackReason, request.strict];
     case 'forceStop':
       return [kind, request.gid, request.by, request.reason, request.strict];
+    case 'registerBranch': {
+      const { gid, branchId, registration, payload } = request;
+      return [kind, gid, branchId, packRegistration(registration), payload];
+    }
+    case 'subscribe':
+      return [kind, request.topic, request.url, request.remark];
+    case 'unsubscribe':
+      return [kind, request.topic, request.url];
+    case 'deleteTopic':
+      return [kind, request.topic];
     case 'resetNextCronTime':
       return [kind, request.gids, request.mustExist];
   }
 }
 
+type RegisterFields = readonly [number, string, string, readonly unknown[], Uint8Array];
 type TextFields = readonly [number, string, string, string, boolean | null];
 
 function unpackRequest(fields: readonly unknown[]): OperationRequest {
   const kind = wordOf(REQUEST_KINDS, fields[0]);
   switch (kind) {
     case 'prepare':
-    case 'submit': {
+    case 'submit':
+    case 'prepareWorkflow': {
       const [, input, defaults] = fields as readonly [number, unknown[], unknown[]];
       return { kind, transaction: unpackInput(input), defaults: unpackDefaults(defaults) };
     }
@@ -154,10 +174,49 @@ function unpackRequest(fields: readonly unknown[]): OperationRequest {
       const [, gid, by, reason, strict] = fields as TextFields;
       return { kind, gid, by, reason, ...(strict === null ? {} : { strict }) };
     }
+    case 'registerBranch': {
+      const [, gid, branchId, registration, payload] = fields as RegisterFields;
+      return { kind, gid, branchId, registration: unpackRegistration(registration), payload };
+    }
+    case 'subscribe': {
+      const [, topic, url, remark] = fields as readonly [number, string, string, string];
+      return { kind, topic, url, remark };
+    }
+    case 'unsubscribe': {
+      const [, topic, url] = fields as readonly [number, string, string];
+      return { kind, topic, url };
+    }
+    case 'deleteTopic':
+      return { kind, topic: fields[1] as string };
     case 'resetNextCronTime': {
       const [, gids, mustExist] = fields as readonly [number, readonly string[], boolean];
       return { kind, gids, mustExist };
     }
+  }
+}
+
+function packRegistration(registration: Registration): readonly unknown[] {
+  const kind = codeOf(REGISTRATIONS, registration.kind);
+  switch (registration.kind) {
+    case 'tcc':
+      return [kind, registration.confirm, registration.cancel];
+    case 'xa':
+      return [kind, registration.url];
+    case 'workflow':
+      return [kind, registration.op, registration.status];
+  }
+}
+
+function unpackRegistration(fields: readonly unknown[]): Registration {
+  const kind = wordOf(REGISTRATIONS, fields[0]);
+  const [, first, second] = fields as readonly [number, string, string];
+  switch (kind) {
+    case 'tcc':
+      return { kind, confirm: first, cancel: second };
+    case 'xa':
+      return { kind, url: first };
+    case 'workflow':
+      return { kind, op: first, status: second };
   }
 }
 

@@ -1,6 +1,7 @@
 // A transaction explained to a person: what it waits for, until when, and what would unblock it (P4).
 
 import { createPatterns } from '../patterns/index.ts';
+import { holdsUp } from './holding-up.ts';
 import { targetOf } from './keyspace.ts';
 import type { Attempt, BranchOp, BranchProgress, Transaction, TransactionStatus } from './types.ts';
 import { isFinal } from './words.ts';
@@ -60,8 +61,8 @@ function stuckBranches({ definition, state }: Transaction): readonly BranchDescr
   for (const [row, progress] of state.branches.entries()) {
     const branch = definition.branches[row];
     const last = progress.lastAttempts.at(-1) ?? progress.firstAttempts.at(-1);
-    if (branch === undefined || last === undefined || progress.status !== 'prepared') continue;
-    if (state.status === 'aborting' && !progress.wanted) continue;
+    if (branch === undefined || last === undefined) continue;
+    if (!holdsUp(state.status, branch, progress)) continue;
     stuck.push({
       branchId: branch.branchId,
       op: branch.op,
@@ -77,13 +78,15 @@ function stuckBranches({ definition, state }: Transaction): readonly BranchDescr
 
 function unblockOf({ state }: Transaction, stuck: readonly BranchDescription[]): string {
   if (isFinal(state.status)) return '';
-  if (state.status === 'prepared') return 'a submit of this gid';
   const [first] = stuck;
+  if (state.status === 'prepared' && first === undefined) return 'a submit of this gid';
   if (first === undefined) return '';
   const branch = `${first.op} ${first.branchId} at ${targetOf(first.url)}`;
-  return first.lastOutcome === 'ongoing'
-    ? `${branch} answering something else than ongoing`
-    : `${branch} answering success; its last answer was ${first.lastOutcome}`;
+  const answer =
+    first.lastOutcome === 'ongoing'
+      ? `${branch} answering something else than ongoing`
+      : `${branch} answering success; its last answer was ${first.lastOutcome}`;
+  return state.status === 'prepared' ? `a submit of this gid, or ${answer}` : answer;
 }
 
 /** Branches with a trace of an action and no finished compensation. */
@@ -92,7 +95,9 @@ function notUndone({ definition, state }: Transaction): readonly string[] {
     progress !== undefined && (progress.status !== 'prepared' || progress.attemptCount > 0);
   const undone = new Set<string>();
   for (const [row, { branchId, op }] of definition.branches.entries()) {
-    if (op === 'compensate' && state.branches[row]?.status === 'succeed') undone.add(branchId);
+    // A workflow's client undoes its steps itself, and says so.
+    const undoes = op === 'compensate' || op === 'rollback';
+    if (undoes && state.branches[row]?.status === 'succeed') undone.add(branchId);
   }
   const branchIds: string[] = [];
   for (const [row, { branchId, op }] of definition.branches.entries()) {

@@ -8,6 +8,7 @@ import type {
   TransactionInput,
   TransactionOptions,
   TransactionType,
+  WorkflowEnd,
 } from './types.ts';
 import { PROTOCOLS, TRANSACTION_TYPES } from './words.ts';
 
@@ -39,7 +40,19 @@ export function packInput(input: TransactionInput): readonly unknown[] {
     input.customData,
     input.rollbackReason,
     packPartialOptions(input.options),
+    ...(input.workflowEnd === undefined ? [] : [packEnd(input.workflowEnd)]),
   ];
+}
+
+const END_STATUSES = ['succeed', 'failed'] as const satisfies readonly WorkflowEnd['status'][];
+
+function packEnd({ status, rollbackReason, result }: WorkflowEnd): readonly unknown[] {
+  return [codeOf(END_STATUSES, status), rollbackReason, result];
+}
+
+function unpackEnd(fields: readonly unknown[]): WorkflowEnd {
+  const [status, rollbackReason, result] = fields as readonly [number, string, string];
+  return { status: wordOf(END_STATUSES, status), rollbackReason, result };
 }
 
 type InputFields = readonly [
@@ -52,10 +65,11 @@ type InputFields = readonly [
   string | null,
   string | null,
   readonly unknown[] | null,
+  (readonly unknown[])?,
 ];
 
 export function unpackInput(fields: readonly unknown[]): TransactionInput {
-  const [gid, type, steps, payloads, queryPrepared, protocol, customData, reason, options] =
+  const [gid, type, steps, payloads, queryPrepared, protocol, customData, reason, options, end] =
     fields as InputFields;
   return {
     gid,
@@ -67,6 +81,7 @@ export function unpackInput(fields: readonly unknown[]): TransactionInput {
     customData: absent(customData),
     rollbackReason: absent(reason),
     options: options === null ? {} : unpackPartialOptions(options),
+    ...(end === undefined ? {} : { workflowEnd: unpackEnd(end) }),
   };
 }
 

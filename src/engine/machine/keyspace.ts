@@ -19,6 +19,7 @@
 //   0x06 target 00 01 class gid           what is stuck on which target, by class of error
 //   0x07 node                             a node's operation session
 //   0x08 node incarnation chunk           results of its operations, 16 sequences to a key
+//   0x09 topic                            its subscribers, by name
 //
 // A transaction that lives shortly costs four keys in the end: definition, state, listing, expiry.
 
@@ -33,6 +34,7 @@ const EXPIRY = '\x05';
 const STUCK = '\x06';
 const SESSION = '\x07';
 const SESSION_RESULTS = '\x08';
+const TOPIC = '\x09';
 
 /** Times and counters in keys are below this: 48 bits, some 8,900 years in milliseconds. */
 const U48_MAX = 2 ** 48 - 1;
@@ -63,7 +65,7 @@ export function gidBytes(gid: string): string {
   return bytes;
 }
 
-function gidOfBytes(bytes: string): string {
+export function gidOfBytes(bytes: string): string {
   const encoded = new Uint8Array(bytes.length);
   let ascii = true;
   for (let at = 0; at < bytes.length; at += 1) {
@@ -76,12 +78,16 @@ function gidOfBytes(bytes: string): string {
 
 /** What is wrong with a gid, or undefined. Half a surrogate pair has no bytes of its own. */
 export function gidProblem(gid: string): string | undefined {
-  if (gid === '') return 'gid is empty';
-  if (/[\ud800-\udfff]/u.test(gid)) return 'gid is not well-formed text';
-  if (gid.length * 3 <= GID_BYTES_MAX || encoder.encode(gid).length <= GID_BYTES_MAX) {
+  return nameProblem('gid', gid);
+}
+
+function nameProblem(what: string, name: string): string | undefined {
+  if (name === '') return `${what} is empty`;
+  if (/[\ud800-\udfff]/u.test(name)) return `${what} is not well-formed text`;
+  if (name.length * 3 <= GID_BYTES_MAX || encoder.encode(name).length <= GID_BYTES_MAX) {
     return undefined;
   }
-  return `gid is longer than ${GID_BYTES_MAX} bytes`;
+  return `${what} is longer than ${GID_BYTES_MAX} bytes`;
 }
 
 // ------------------------------------------------------------------------------- transactions
@@ -205,6 +211,23 @@ export function sessionKey(nodeId: number): Key {
 
 export function sessionResultsKey(nodeId: number, incarnation: number, chunk: number): Key {
   return SESSION_RESULTS + u48(nodeId) + u48(incarnation) + u48(chunk);
+}
+
+// -------------------------------------------------------------------------------------- topics
+
+/** What is wrong with a topic's name, or undefined: the rules of gids. */
+export function topicProblem(name: string): string | undefined {
+  return nameProblem('topic', name);
+}
+
+export function topicKey(name: string): Key {
+  return TOPIC + gidBytes(name);
+}
+
+/** All topics, by name; those behind `after` in the order of bytes where it is given. */
+export function topicRange(after = ''): KeyRange {
+  const { gte, lt } = prefixRange(TOPIC);
+  return { gte: after === '' ? gte : `${topicKey(after)}\x00`, lt };
 }
 
 // --------------------------------------------------------------------------------------- parts

@@ -13,6 +13,7 @@ import {
   listingPrefix,
   newestFirst,
 } from './keyspace.ts';
+import { fromOpaque, toOpaque } from './opaque.ts';
 import type { Key, TransactionStatus, TransactionType } from './types.ts';
 import { TRANSACTION_STATUSES, TRANSACTION_TYPES } from './words.ts';
 
@@ -59,7 +60,7 @@ export function mergeListing(
   const last = page.at(-1);
   return {
     gids: page.map(gidOfListingOrder),
-    nextPosition: last === undefined || orders.length <= limit ? '' : encodePosition(last),
+    nextPosition: last === undefined || orders.length <= limit ? '' : toOpaque(last),
   };
 }
 
@@ -67,24 +68,14 @@ function endOf(createdFromMs: number): string {
   return createdFromMs <= 0 ? '\xff\xff\xff\xff\xff\xff\xff' : newestFirst(createdFromMs - 1);
 }
 
-const POSITION_VERSION = '1';
 const TIME_BYTES = 6;
-
-/** Opaque, and safe inside a URL. */
-function encodePosition(order: string): string {
-  return (
-    POSITION_VERSION + btoa(order).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
-  );
-}
 
 /** Just after the place that the position names. */
 function decodePosition(position: string): string | undefined {
-  if (!/^1[A-Za-z0-9_-]+$/.test(position)) return undefined;
-  let order: string;
+  const order = fromOpaque(position);
+  // A place that is no creation time and gid was never given out.
+  if (order === undefined || order.length <= TIME_BYTES) return undefined;
   try {
-    order = atob(position.slice(1).replaceAll('-', '+').replaceAll('_', '/'));
-    // A place that is no creation time and gid was never given out.
-    if (order.length <= TIME_BYTES) return undefined;
     if (gidBytes(gidOfListingOrder(order)) !== order.slice(TIME_BYTES)) return undefined;
   } catch {
     return undefined;

@@ -11,8 +11,9 @@
 import { type Bugs, createPatterns, NO_BUGS, type Patterns } from '../patterns/index.ts';
 import { advance, purge } from './advance.ts';
 import { sessionKey } from './keyspace.ts';
-import { gidsOf, runOperation } from './operations.ts';
+import { gidsOf, runOperation, topicKeysRead } from './operations.ts';
 import { Sessions, sessionKeys } from './sessions.ts';
+import { TopicTable } from './topics.ts';
 import { TransactionTable, transactionKeys } from './transaction-table.ts';
 import type {
   AppliedEntry,
@@ -33,6 +34,7 @@ export function keysToRead(command: Command): readonly Key[] {
       return [
         ...sessionKeys(command.opId),
         ...gidsOf(command.request).flatMap((gid) => transactionKeys(gid)),
+        ...topicKeysRead(command.request),
       ];
     case 'advance':
       return transactionKeys(command.gid);
@@ -64,7 +66,8 @@ export class Machine {
     const { index, term, timeMs } = entry;
     const sessions = new Sessions(state);
     const table = new TransactionTable(state, this.#patterns, timeMs);
-    const context = { table, patterns: this.#patterns, bugs: this.#bugs, timeMs, term };
+    const topics = new TopicTable(state, timeMs);
+    const context = { table, topics, patterns: this.#patterns, bugs: this.#bugs, timeMs, term };
     const operations: AppliedOperation[] = [];
     const refusedOperations: OperationId[] = [];
     const sessionsOpened: { readonly nodeId: number; readonly incarnation: number }[] = [];

@@ -1,22 +1,22 @@
-// What clients ask of transactions: prepare, submit, abort, forceStop, resetNextCronTime.
+// What clients ask of transactions: prepare, submit, abort, forceStop, resetNextCronTime. Registering
+// branches is in register-branch.ts.
 //
 // Each function checks every precondition itself and answers with dtm's words (dtm reference §1.4),
 // exact to its spelling. A repeat of what was already decided is a success (P6); a contradiction keeps
 // dtm's 409 and adds the stored reason. `strict` restores dtm's answer.
 
-import {
-  type Bugs,
-  endInFailure,
-  type Patterns,
-  REASON_BYTES_MAX,
-  truncateText,
-  withoutFailure,
-} from '../patterns/index.ts';
-import { gidProblem } from './keyspace.ts';
+import { REASON_BYTES_MAX, truncateText, withoutFailure } from '../patterns/index.ts';
+import { create } from './creation.ts';
+import { topicKey, topicProblem } from './keyspace.ts';
+import { abortMsg } from './msg-abort.ts';
+import { hasPlannedAttempt, load, type OperationContext, retryNow } from './operation-context.ts';
+import { failure, success, unknownGid } from './operation-results.ts';
+import { registerBranch } from './register-branch.ts';
 import { mergeSubmit, saysTheSame, stepsAgree } from './resubmit.ts';
-import type { TransactionTable } from './transaction-table.ts';
+import { runTopicOperation, topicKeysOf } from './topics.ts';
+import { abortTwoPhase } from './two-phase-abort.ts';
 import type {
-  OperationId,
+  Key,
   OperationRequest,
   OperationResult,
   Transaction,
@@ -25,15 +25,7 @@ import type {
 } from './types.ts';
 import { validateInput } from './validate.ts';
 import { isFinal } from './words.ts';
-
-export interface OperationContext {
-  readonly table: TransactionTable;
-  readonly patterns: Patterns;
-  readonly bugs: Bugs;
-  readonly timeMs: number;
-  readonly term: number;
-  readonly opId: OperationId;
-}
+import { prepareWorkflow, submitWorkflow } from './workflow-operations.ts';
 
 type Request<K extends OperationRequest['kind']> = Extract<OperationRequest, { readonly kind: K }>;
 
@@ -50,6 +42,14 @@ export function runOperation(
       return abort(context, request);
     case 'forceStop':
       return forceStop(context, request);
+    case 'registerBranch':
+      return registerBranch(context, request);
+    case 'prepareWorkflow':
+      return prepareWorkflow(context, request);
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'deleteTopic':
+      return runTopicOperation(context.topics, request);
     case 'resetNextCronTime':
       return resetNextCronTime(context, request);
   }
@@ -60,12 +60,37 @@ export function gidsOf(request: OperationRequest): readonly string[] {
   switch (request.kind) {
     case 'prepare':
     case 'submit':
+    case 'prepareWorkflow':
       return [request.transaction.gid];
     case 'abort':
     case 'forceStop':
+    case 'registerBranch':
       return [request.gid];
     case 'resetNextCronTime':
       return request.gids;
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'deleteTopic':
+      return [];
+  }
+}
+
+/** The topics whose records an operation reads. */
+export function topicKeysRead(request: OperationRequest): readonly Key[] {
+  switch (request.kind) {
+    case 'prepare':
+    case 'submit':
+      return topicKeysOf(request.transaction);
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'deleteTopic':
+      return topicProblem(request.topic) === undefined ? [topicKey(request.topic)] : [];
+    case 'prepareWorkflow':
+    case 'abort':
+    case 'forceStop':
+    case 'registerBranch':
+    case 'resetNextCronTime':
+      return [];
   }
 }
 
@@ -88,8 +113,11 @@ function submit(
   defaults: TransactionDefaults,
 ): OperationResult {
   const stored = load(context, input.gid);
-  if (stored === undefined) return create(context, input, defaults, true);
   const strict = defaults.strictResubmit;
+  if (input.type === 'workflow' || stored?.definition.type === 'workflow') {
+    return submitWorkflow(context, stored, input, strict);
+  }
+  if (stored === undefined) return create(context, input, defaults, true);
   switch (stored.state.status) {
     case 'prepared':
       return submitPrepared(context, stored, input, defaults);
@@ -127,39 +155,29 @@ function submitPrepared(
   if (refused !== undefined || pattern === undefined) return refused ?? cannotSubmit(stored, true);
   const at = { timeMs: state.createTimeMs, term: context.term, submitted: true };
   const created = pattern.create(merged, defaults, at);
+  // The rows are those that were prepared or registered since, never generated again (§1.4).
+  const { branches, payloads } = definition;
+  const { intervalMs } = created.state;
   const after = {
-    definition: created.definition,
-    state: { ...created.state, updateTimeMs: context.timeMs },
+    definition: { ...created.definition, branches, payloads },
+    state: {
+      ...created.state,
+      updateTimeMs: context.timeMs,
+      branches: state.branches.map((progress) => ({ ...progress, intervalMs })),
+    },
   };
   return success(context.table.save(stored, after, { opId: context.opId }));
 }
 
-function create(
-  context: OperationContext,
-  input: TransactionInput,
-  defaults: TransactionDefaults,
-  submitted: boolean,
-  replaced?: Transaction,
-): OperationResult {
-  const refused = validateInput(input, context.patterns);
-  if (refused !== undefined) return refused;
-  const pattern = context.patterns[input.type];
-  if (pattern === undefined) throw new Error(`${input.type} was validated without a pattern`);
-  const at = { timeMs: context.timeMs, term: context.term, submitted };
-  const created = pattern.create(input, defaults, at);
-  return success(context.table.save(replaced, created, { opId: context.opId }));
-}
-
-/**
- * dtm's checks (dtm reference §1.4), against the stored type as well as the stated one (defect 12.12).
- * No pattern here can be aborted by its client: a saga ends by its own branches.
- */
+/** dtm's checks, in its order (dtm reference §1.4). What only its own branches end is refused. */
 function abort(context: OperationContext, request: Request<'abort'>): OperationResult {
   const stored = load(context, request.gid);
   if (stored === undefined) return unknownGid(request.gid);
   const { definition, state } = stored;
-  return failure(
-    `trans type: '${definition.type}' current status '${state.status}', cannot abort.`,
+  return (
+    abortMsg(context, stored, request) ??
+    abortTwoPhase(context, stored, request) ??
+    failure(`trans type: '${definition.type}' current status '${state.status}', cannot abort.`)
   );
 }
 
@@ -221,53 +239,9 @@ function resetNextCronTime(
   };
 }
 
-/** Whether a row waits for its next attempt; if not, its calls run or come without being asked. */
-function hasPlannedAttempt({ timeMs }: OperationContext, { state }: Transaction): boolean {
-  return state.branches.some(({ retryAtMs }) => retryAtMs !== undefined && retryAtMs > timeMs);
-}
-
-/** Planned attempts come now; intervals stay as they are. */
-function retryNow(context: OperationContext, stored: Transaction): Transaction {
-  const { timeMs, opId } = context;
-  const { state } = stored;
-  const branches = state.branches.map((progress) =>
-    progress.retryAtMs !== undefined && progress.retryAtMs > timeMs
-      ? { ...progress, retryAtMs: timeMs }
-      : progress,
-  );
-  const after = { ...stored, state: { ...state, updateTimeMs: timeMs, branches } };
-  return context.table.save(stored, after, { opId, dueMs: timeMs });
-}
-
-/** An impossible gid has no keys; nothing is stored under it. */
-function load(context: OperationContext, gid: string): Transaction | undefined {
-  return gidProblem(gid) === undefined ? context.table.load(gid) : undefined;
-}
-
-function success({ definition, state }: Transaction): OperationResult {
-  return {
-    kind: 'success',
-    gid: definition.gid,
-    status: state.status,
-    count: 1,
-    waitResult: definition.options.waitResult,
-  };
-}
-
 /** dtm's text with its spelling; the stored reason, when there is one, stands before the last word. */
 function cannotSubmit({ state }: Transaction, strict: boolean): OperationResult {
   const text = `current status '${state.status}', cannot sumbmit.`;
   const reason = strict ? '' : withoutFailure(state.rollbackReason);
   return failure(reason === '' ? text : `${text} ${reason}`);
-}
-
-function failure(text: string): OperationResult {
-  return { kind: 'failure', message: endInFailure(text) };
-}
-
-function unknownGid(gid: string): OperationResult {
-  return {
-    kind: 'error',
-    message: truncateText(`no TransGlobal with gid: ${gid} found`, REASON_BYTES_MAX),
-  };
 }

@@ -4,6 +4,7 @@
 // Times in a state are distances from its creation, and a row that nothing has happened to is one
 // number: a two-step saga's state takes about 60 bytes before it starts.
 
+import { isOwnCall } from '../patterns/index.ts';
 import { absent, codeOf, packVersioned, unpackVersioned, wordOf } from './format.ts';
 import { packOptions, packSteps, unpackOptions, unpackSteps } from './input-codec.ts';
 import type {
@@ -27,14 +28,16 @@ const DEFINITION_VERSION = 1;
 const STATE_VERSION = 1;
 /** Fields of one row in the flat list of rows. */
 const ROW_FIELDS = 4;
+/** Fields of the progress of a row that was registered and nothing else. */
+const REGISTERED_ROW_FIELDS = 2;
 
 export function encodeDefinition(definition: TransactionDefinition): Uint8Array {
   const urls = packSteps(definition.steps);
   const rows: unknown[] = [];
   for (const [position, { branchId, op, url, payload }] of definition.branches.entries()) {
-    // A saga's rows are its steps, compensation first: the URL is then not written twice.
-    const swapped = position ^ 1;
-    rows.push(branchId, codeOf(BRANCH_OPS, op), urls[swapped] === url ? swapped : url, payload);
+    const known = knownUrlAt(definition, position);
+    const stands = known === urls.length ? definition.queryPrepared : urls[known];
+    rows.push(branchId, codeOf(BRANCH_OPS, op), stands === url ? known : url, payload);
   }
   const orders: unknown[] = [];
   for (const [step, before] of definition.orders) orders.push(step, before);
@@ -56,6 +59,17 @@ export function encodeDefinition(definition: TransactionDefinition): Uint8Array 
     definition.retentionMs,
     definition.preparedExpiryMs,
   ]);
+}
+
+/**
+ * Where a row's URL is likely to stand already, so that it is not written twice: in the flat list of
+ * steps' URLs, or behind it, which stands for `queryPrepared`.
+ */
+function knownUrlAt({ type, branches, steps }: TransactionDefinition, position: number): number {
+  const branch = branches[position];
+  if (isOwnCall(branch)) return 2 * steps.length;
+  // A saga's rows are its steps, compensation first; a message's, its steps' actions.
+  return type === 'msg' ? 2 * (branch?.payload ?? 0) : position ^ 1;
 }
 
 type DefinitionFields = readonly [
@@ -91,7 +105,7 @@ export function decodeDefinition(bytes: Uint8Array): TransactionDefinition {
     queryPrepared,
     customData,
     options: unpackOptions(options),
-    branches: unpackRows(rows, urls),
+    branches: unpackRows(rows, [...urls, queryPrepared]),
     concurrent,
     orders: unpackOrders(orders),
     timeoutMs: absent(timeoutMs),
@@ -141,6 +155,8 @@ export function encodeState(state: TransactionState): Uint8Array {
     state.intervalMs,
     state.forced === undefined ? null : [state.forced.by, state.forced.reason],
     state.branches.map((progress) => packProgress(progress, createTimeMs)),
+    // Absent where empty: such a state has the bytes that version 0.1.0 writes for it.
+    ...(state.result === '' ? [] : [state.result]),
   ]);
 }
 
@@ -157,6 +173,7 @@ type StateFields = readonly [
   number,
   readonly [string, string] | null,
   readonly (number | readonly unknown[])[],
+  string?,
 ];
 
 /** A state names neither gid nor type: the definition beside it does. */
@@ -166,7 +183,7 @@ export function decodeState(
 ): TransactionState {
   const fields = unpackVersioned('state', STATE_VERSION, bytes) as StateFields;
   const [status, createTimeMs, update, finish, rollback, rollbackReason, acceptedTerm] = fields;
-  const [, , , , , , , retryCount, due, intervalMs, forced, rows] = fields;
+  const [, , , , , , , retryCount, due, intervalMs, forced, rows, result] = fields;
   const at = (sinceMs: number | null): number | undefined =>
     sinceMs === null ? undefined : createTimeMs + sinceMs;
   return {
@@ -178,6 +195,7 @@ export function decodeState(
     finishTimeMs: at(finish),
     rollbackTimeMs: at(rollback),
     rollbackReason,
+    result: result ?? '',
     acceptedTerm,
     retryCount,
     dueMs: at(due),
@@ -196,16 +214,24 @@ export function decodeTransaction(
   return { definition, state: decodeState(definition, stateBytes) };
 }
 
-/** A row that nothing has happened to is its interval alone. */
+/**
+ * A row that nothing has happened to is its interval alone, with the time of its registration where
+ * that was later than the transaction's creation.
+ */
 function packProgress(progress: BranchProgress, baseMs: number): unknown {
   const untouched =
     progress.status === 'prepared' &&
     !progress.wanted &&
     progress.attemptCount === 0 &&
     progress.retryAtMs === undefined &&
-    progress.createTimeMs === baseMs &&
-    progress.updateTimeMs === baseMs;
-  if (untouched) return progress.intervalMs;
+    progress.finishTimeMs === undefined &&
+    progress.updateTimeMs === progress.createTimeMs &&
+    progress.ongoingCount + progress.unknownCount === 0 &&
+    progress.firstAttempts.length + progress.lastAttempts.length === 0;
+  if (untouched) {
+    const { createTimeMs, intervalMs } = progress;
+    return createTimeMs === baseMs ? intervalMs : [intervalMs, createTimeMs - baseMs];
+  }
   const { finishTimeMs, retryAtMs } = progress;
   return [
     codeOf(BRANCH_STATUSES, progress.status),
@@ -239,9 +265,7 @@ type ProgressFields = readonly [
 ];
 
 function unpackProgress(row: number | readonly unknown[], baseMs: number): BranchProgress {
-  const fields = (
-    typeof row === 'number' ? [0, 0, 0, null, false, null, row, 0, 0, 0, [], []] : row
-  ) as ProgressFields;
+  const fields = progressFields(row);
   const [status, create, update, finish, wanted, retryAt, intervalMs] = fields;
   const [, , , , , , , attemptCount, ongoingCount, unknownCount, first, last] = fields;
   return {
@@ -258,6 +282,12 @@ function unpackProgress(row: number | readonly unknown[], baseMs: number): Branc
     firstAttempts: first.map((attempt) => unpackAttempt(attempt, baseMs)),
     lastAttempts: last.map((attempt) => unpackAttempt(attempt, baseMs)),
   };
+}
+
+function progressFields(row: number | readonly unknown[]): ProgressFields {
+  if (typeof row !== 'number' && row.length > REGISTERED_ROW_FIELDS) return row as ProgressFields;
+  const [intervalMs, create] = typeof row === 'number' ? [row, 0] : (row as [number, number]);
+  return [0, create, create, null, false, null, intervalMs, 0, 0, 0, [], []];
 }
 
 function packAttempt(attempt: Attempt, baseMs: number): readonly unknown[] {

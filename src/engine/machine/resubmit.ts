@@ -3,32 +3,44 @@
 // A field that is absent, empty, zero or false says nothing (dtm reference §5.3): PHP, Python and Node
 // submit a bare gid and type after a prepare.
 
+import { OWN_CALL_ROW } from '../patterns/index.ts';
 import type {
   StepInput,
   Transaction,
   TransactionDefinition,
   TransactionInput,
   TransactionOptions,
+  TransactionType,
 } from './types.ts';
+
+/** The others' branches are registered one by one: steps in their bodies say nothing. */
+const STATES_ITS_STEPS: ReadonlySet<TransactionType> = new Set(['saga', 'msg']);
 
 /**
  * Whether every field given equals the stored one (P6, defect 12.41). How the client wants to be
  * answered (`wait_result`) and a reason it states are not part of what was asked.
  */
-export function saysTheSame(input: TransactionInput, { definition }: Transaction): boolean {
+export function saysTheSame(input: TransactionInput, stored: Transaction): boolean {
+  const { definition } = stored;
   return (
     input.type === definition.type &&
     stepsAgree(input, definition) &&
     agrees(input.queryPrepared, definition.queryPrepared) &&
     agrees(input.protocol, definition.protocol) &&
-    agrees(input.customData, definition.customData) &&
+    (agrees(input.customData, definition.customData) || submittedByCheckBack(stored)) &&
     optionsAgree(input.options, definition.options)
   );
+}
+
+/** Clients state a message's delay when they submit it: one that comes after the check-back is late. */
+function submittedByCheckBack({ definition, state }: Transaction): boolean {
+  return definition.type === 'msg' && state.branches[OWN_CALL_ROW]?.status === 'succeed';
 }
 
 /** Whether the steps and payloads given, if any, are the stored ones. */
 export function stepsAgree(input: TransactionInput, definition: TransactionDefinition): boolean {
   const { steps, payloads } = input;
+  if (!STATES_ITS_STEPS.has(definition.type)) return true;
   if (steps !== undefined && steps.length > 0 && !sameSteps(steps, definition.steps)) return false;
   if (payloads === undefined || payloads.length === 0) return true;
   if (payloads.length < definition.payloads.length) return false;

@@ -7,6 +7,7 @@
 //   T2. The definition is written only when it changes.
 
 import type { Patterns } from '../patterns/index.ts';
+import { holdsUp } from './holding-up.ts';
 import {
   definitionKey,
   dueKey,
@@ -128,9 +129,7 @@ export function indexKeys(transaction: Transaction): readonly Key[] {
   if (state.dueMs === undefined) throw new Error(`unfinished transaction ${gid} has no due time`);
   keys.push(dueKey(state.dueMs, gid));
   for (const [row, progress] of state.branches.entries()) {
-    if (progress.status !== 'prepared' || progress.attemptCount === 0) continue;
-    // Going back, only compensations hold a transaction up.
-    if (state.status === 'aborting' && !progress.wanted) continue;
+    if (!holdsUp(state.status, definition.branches[row], progress)) continue;
     const outcome = (progress.lastAttempts.at(-1) ?? progress.firstAttempts.at(-1))?.outcome;
     if (outcome === undefined || outcome === 'success') continue;
     const key = stuckKey(targetOf(definition.branches[row]?.url ?? ''), outcome, gid);

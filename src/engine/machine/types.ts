@@ -16,8 +16,12 @@ export type BranchOp =
   | 'cancel'
   | 'commit'
   | 'rollback'
+  /** The check-back of a message: the coordinator's own call. */
   | 'msg'
-  | 'business';
+  /** A workflow's first half of a local XA. */
+  | 'business'
+  /** The resumption of a workflow: the coordinator's own call; on the wire, the workflow's name. */
+  | 'callback';
 
 /** The options of a transaction, resolved: nothing left to a default that nodes could disagree on. */
 export interface TransactionOptions {

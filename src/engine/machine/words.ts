@@ -42,6 +42,7 @@ export const BRANCH_OPS = [
   'rollback',
   'msg',
   'business',
+  'callback',
 ] as const satisfies readonly BranchOp[];
 
 export const OUTCOMES = [

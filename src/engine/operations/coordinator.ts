@@ -4,7 +4,7 @@
 // Does not own: how an operation travels (operation-log.ts), when a wait ends (waits.ts).
 
 import type { Clock } from '../../raft/index.ts';
-import type { AppliedEntry, OperationRequest, Transaction } from '../machine/index.ts';
+import type { AppliedEntry, OperationRequest, TopicPage, Transaction } from '../machine/index.ts';
 import type { ForwardTransport } from './forward-port.ts';
 import { type LateResult, serveForwarding } from './forward-server.ts';
 import { OperationLog } from './operation-log.ts';
@@ -15,6 +15,7 @@ import type {
   ListPage,
   OperationOutcome,
   ReadOutcome,
+  TopicFilter,
   WaitOutcome,
 } from './types.ts';
 import { Waits } from './waits.ts';
@@ -25,6 +26,8 @@ export interface TransactionReads {
   /** Undefined: `position` is not one that this scan has given out. */
   list(filter: ListFilter): Promise<ListPage | undefined>;
   dueAfter(dueMs: number, limit: number): Promise<readonly string[]>;
+  /** Undefined: `position` is not one that this scan has given out. */
+  topics(filter: TopicFilter): Promise<TopicPage | undefined>;
 }
 
 export interface CoordinatorConfig extends OperationsConfig {
@@ -113,15 +116,23 @@ export class LocalCoordinator implements Coordinator {
     return this.#read(() => this.#deps.reads.load(gid));
   }
 
-  async list(filter: ListFilter): Promise<ReadOutcome<ListPage>> {
-    const outcome = await this.#read(() => this.#deps.reads.list(filter));
-    if (outcome.kind !== 'value') return outcome;
-    const page = outcome.value;
-    return page === undefined ? { kind: 'badPosition' } : { kind: 'value', value: page };
+  list(filter: ListFilter): Promise<ReadOutcome<ListPage>> {
+    return this.#readPage(() => this.#deps.reads.list(filter));
+  }
+
+  topics(filter: TopicFilter): Promise<ReadOutcome<TopicPage>> {
+    return this.#readPage(() => this.#deps.reads.topics(filter));
   }
 
   dueLaterThan(afterMs: number, limit: number): Promise<ReadOutcome<readonly string[]>> {
     return this.#read(() => this.#deps.reads.dueAfter(this.#deps.logTimeNowMs() + afterMs, limit));
+  }
+
+  async #readPage<T>(load: () => Promise<T | undefined>): Promise<ReadOutcome<T>> {
+    const outcome = await this.#read(load);
+    if (outcome.kind !== 'value') return outcome;
+    const page = outcome.value;
+    return page === undefined ? { kind: 'badPosition' } : { kind: 'value', value: page };
   }
 
   async #read<T>(load: () => Promise<T>): Promise<ReadOutcome<T>> {

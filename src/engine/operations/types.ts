@@ -3,7 +3,7 @@
 import type {
   OperationRequest,
   OperationResult,
-  Topic,
+  TopicPage,
   Transaction,
   TransactionStatus,
   TransactionType,
@@ -54,6 +54,12 @@ export interface ListPage {
   /** Empty when the scan is finished. */
   readonly nextPosition: string;
 }
+export interface TopicFilter {
+  /** Selects one topic; empty: all. */
+  readonly name: string;
+  readonly position: string;
+  readonly limit: number;
+}
 export type ReadOutcome<T> =
   | { readonly kind: 'value'; readonly value: T }
   | {
@@ -71,12 +77,8 @@ export interface Coordinator {
   /** Linearizable (ReadIndex). */
   query(gid: string): Promise<ReadOutcome<Transaction | undefined>>;
   list(filter: ListFilter): Promise<ReadOutcome<ListPage>>;
-  /** Topics in order of their names, from `position` on; linearizable. `name` selects one. */
-  topics(filter: {
-    readonly name: string;
-    readonly position: string;
-    readonly limit: number;
-  }): Promise<ReadOutcome<{ readonly topics: readonly Topic[]; readonly nextPosition: string }>>;
+  /** Topics in order of their names, from `position` on; linearizable. */
+  topics(filter: TopicFilter): Promise<ReadOutcome<TopicPage>>;
   /** Unfinished transactions due later than `afterMs` from now, at most `limit` + 1. */
   dueLaterThan(afterMs: number, limit: number): Promise<ReadOutcome<readonly string[]>>;
 }

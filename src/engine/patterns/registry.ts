@@ -1,8 +1,12 @@
 // Which patterns exist. A type without one is refused clearly, never half accepted.
 
 import type { TransactionType } from '../machine/index.ts';
+import { createMsgPattern } from './msg.ts';
 import { createSagaPattern } from './saga.ts';
+import { createTwoPhasePattern } from './two-phase.ts';
+import { TCC, XA } from './two-phase-rows.ts';
 import { type Bugs, NO_BUGS, type Pattern } from './types.ts';
+import { createWorkflowPattern } from './workflow.ts';
 
 export type Patterns = Readonly<Record<TransactionType, Pattern | undefined>>;
 
@@ -10,9 +14,9 @@ export type Patterns = Readonly<Record<TransactionType, Pattern | undefined>>;
 export function createPatterns(bugs: Bugs = NO_BUGS): Patterns {
   return {
     saga: createSagaPattern(bugs),
-    tcc: undefined,
-    xa: undefined,
-    msg: undefined,
-    workflow: undefined,
+    tcc: createTwoPhasePattern(TCC, bugs),
+    xa: createTwoPhasePattern(XA, bugs),
+    msg: createMsgPattern(),
+    workflow: createWorkflowPattern(),
   };
 }

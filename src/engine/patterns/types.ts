@@ -12,6 +12,7 @@ import type {
   TransactionDefaults,
   TransactionInput,
 } from '../machine/index.ts';
+import type { CreatedAt } from './new-transaction.ts';
 
 /** What the leader of this term knows and the log does not (yet). Rows are positions. */
 export interface Knowledge {
@@ -49,11 +50,7 @@ export interface Pattern {
   /** Checks what is particular to the pattern: what can never finish is never accepted (12.13). */
   validate(input: TransactionInput): OperationResult | undefined;
   /** A new transaction from a prepare or a submit. */
-  create(
-    input: TransactionInput,
-    defaults: TransactionDefaults,
-    at: { readonly timeMs: number; readonly term: number; readonly submitted: boolean },
-  ): Transaction;
+  create(input: TransactionInput, defaults: TransactionDefaults, at: CreatedAt): Transaction;
   next(transaction: Transaction, nowMs: number, knowledge: Knowledge): NextActions;
   /** Whether the answer `failure` ends a row of this op; else it is retried as an unknown error. */
   failureEndsRow(op: BranchOp): boolean;
@@ -64,6 +61,11 @@ export interface Pattern {
   checkDecision(transaction: Transaction, decision: Decision, timeMs: number): Decision | undefined;
   /** The row whose compensation a result of `row` makes necessary while the transaction aborts. */
   compensationOf(transaction: Transaction, row: number): number | undefined;
+  /** How a row is called where its definition does not say it; absent: as defined. */
+  callOf?(
+    transaction: Transaction,
+    row: number,
+  ): { readonly op: string; readonly payload: Uint8Array };
   /** When the scheduler must look again if nothing happens before; undefined once finished. */
   dueMs(transaction: Transaction, nowMs: number): number | undefined;
 }
@@ -74,7 +76,10 @@ export interface Pattern {
  * - `compensateOnlyRecorded`: after a takeover, what the old leader may have started is forgotten.
  * - `forgetOperationResult`: a repeated operation id runs again.
  * - `decideSucceedEarly`: a saga ends `succeed` when all but the last action have succeeded.
- * - `resubmitReruns`: a resubmit starts the transaction's rows from scratch (defect 12.1).
+ * - `resubmitReruns`: a resubmit starts the transaction's rows from scratch (defect 12.1); a TCC then
+ *   succeeds without its confirms.
+ * - `timeoutAfterSubmit`: a TCC or XA that is submitted still times out, though some are confirmed.
+ * - `registerAfterDecision`: registerBranch is accepted in any status.
  */
 export type Bugs = ReadonlySet<string>;
 export const NO_BUGS: Bugs = new Set();

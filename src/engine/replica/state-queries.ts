@@ -1,11 +1,21 @@
-// Clients' questions to this node's applied state: one transaction, the listing, what is due later.
+// Clients' questions to this node's applied state: one transaction, the listing, what is due later,
+// topics.
 //
 // Owns: the mapping from questions to ranges of keys. What makes an answer current is the ReadIndex
 // before it (operations/coordinator.ts).
 
-import type { StateReader, Transaction } from '../machine/index.ts';
-import { dueOfKey, dueRange, listRanges, mergeListing } from '../machine/index.ts';
-import type { ListFilter, ListPage, TransactionReads } from '../operations/index.ts';
+import type { StateReader, TopicPage, Transaction } from '../machine/index.ts';
+import {
+  dueOfKey,
+  dueRange,
+  listRanges,
+  mergeListing,
+  topicKey,
+  topicPage,
+  topicPageRange,
+  topicProblem,
+} from '../machine/index.ts';
+import type { ListFilter, ListPage, TopicFilter, TransactionReads } from '../operations/index.ts';
 import type { TransactionSource } from '../scheduler/index.ts';
 
 /** Later than any cluster time that a due key can hold. */
@@ -43,5 +53,18 @@ export class StateQueries implements TransactionReads {
     const range = dueRange(dueMs + 1, END_OF_TIME_MS);
     const pairs = await this.#reader().range({ ...range, limit: limit + 1 });
     return pairs.map(([key]) => dueOfKey(key).gid);
+  }
+
+  async topics({ name, position, limit }: TopicFilter): Promise<TopicPage | undefined> {
+    if (name !== '') return this.#topic(name);
+    const range = topicPageRange(position);
+    if (range === undefined) return undefined;
+    return topicPage(await this.#reader().range({ ...range, limit: limit + 1 }), limit);
+  }
+
+  async #topic(name: string): Promise<TopicPage> {
+    const key = topicProblem(name) === undefined ? topicKey(name) : undefined;
+    const bytes = key === undefined ? undefined : await this.#reader().get(key);
+    return topicPage(key === undefined || bytes === undefined ? [] : [[key, bytes]], 1);
   }
 }

@@ -2,7 +2,7 @@
 
 import type { BranchProgress, BranchResult, Transaction } from '../machine/index.ts';
 import type { CallOutcome } from '../participants/index.ts';
-import { nextAttempt, type Pattern } from '../patterns/index.ts';
+import { backoffOf, nextAttempt, type Pattern, rowEnd } from '../patterns/index.ts';
 
 export type CallEnd = Exclude<CallOutcome, { kind: 'notSent' }>;
 
@@ -53,14 +53,11 @@ export function resultOf(
   const { definition } = transaction;
   const progress = progressOf(transaction, call.row);
   const op = definition.branches[call.row]?.op;
-  const ends =
-    end.kind === 'success' ||
-    (end.kind === 'failure' && op !== undefined && pattern.failureEndsRow(op));
+  const ends = op !== undefined && rowEnd(pattern, op, end.kind) !== undefined;
   const next = ends
     ? { retryAtMs: undefined, intervalMs: progress.intervalMs }
     : nextAttempt({
-        row: progress,
-        outcome: end.kind,
+        ...backoffOf(op, progress, end.kind, definition.baseIntervalMs),
         baseIntervalMs: definition.baseIntervalMs,
         ...backoff,
       });

@@ -17,6 +17,7 @@ import type { Cancel } from '../../raft/index.ts';
 import type { BranchResult, Command } from '../machine/index.ts';
 import type { CallOutcome } from '../participants/index.ts';
 import type { NextActions, Pattern } from '../patterns/index.ts';
+import { branchCall } from './branch-call.ts';
 import { emptyUrlResult, progressOf, resultOf, type StartedCall } from './branch-results.ts';
 import type { SchedulerConfig } from './config.ts';
 import { abortedBeforeDecision, type SchedulerBugs } from './deliberate-bugs.ts';
@@ -24,7 +25,6 @@ import type { ProposeOutcome, SchedulerPorts } from './ports.ts';
 import { isRecorded, type Outstanding, type Run } from './run.ts';
 
 const PROPOSE_RETRY_MS_MAX = 1000;
-const NO_PAYLOAD = new Uint8Array();
 
 /** What became of a run after it was driven. */
 export interface DriverEvents {
@@ -292,11 +292,7 @@ export class Driver {
   }
 
   #call(run: Run, pattern: Pattern, row: number, nowMs: number): void {
-    const { definition, state } = run.transaction;
-    const branch = definition.branches[row];
-    if (branch === undefined) {
-      throw new Error(`transaction ${run.gid} has no row ${row}`);
-    }
+    const request = branchCall(run.transaction, pattern, row);
     const call: StartedCall = {
       row,
       attempt: progressOf(run.transaction, row).attemptCount + 1,
@@ -304,7 +300,7 @@ export class Driver {
       atMs: nowMs,
     };
     const generation = this.#generation;
-    const direction = state.status;
+    const direction = run.transaction.state.status;
     run.started.add(row);
     run.inflight.add(row);
     this.#inflightCount += 1;
@@ -316,27 +312,11 @@ export class Driver {
       call.atMs = this.#ports.logTimeNowMs();
       return true;
     };
-    this.#ports.caller.call(
-      {
-        gid: run.gid,
-        type: definition.type,
-        branchId: branch.branchId,
-        op: branch.op,
-        url: branch.url,
-        protocol: definition.protocol,
-        payload:
-          (branch.payload === undefined ? undefined : definition.payloads[branch.payload]) ??
-          NO_PAYLOAD,
-        headers: definition.options.branchHeaders,
-        timeoutMs: definition.requestTimeoutMs,
-      },
-      mayWrite,
-      (outcome) => {
-        this.#inflightCount -= 1;
-        run.inflight.delete(row);
-        this.#ended(run, pattern, call, outcome, generation);
-      },
-    );
+    this.#ports.caller.call(request, mayWrite, (outcome) => {
+      this.#inflightCount -= 1;
+      run.inflight.delete(row);
+      this.#ended(run, pattern, call, outcome, generation);
+    });
   }
 
   #ended(

@@ -12,4 +12,4 @@ export type {
 } from './ports.ts';
 export { Scheduler } from './scheduler.ts';
 export { StateTransactionSource } from './state-source.ts';
-export { isNotFinishedButIdle } from './wait-rule.ts';
+export { isNotFinishedButIdle, type Unfinished, unfinishedBecause } from './wait-rule.ts';

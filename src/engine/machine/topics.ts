@@ -1,0 +1,181 @@
+// Topics: named lists of subscribers, to which messages are sent (dtm reference §6).
+//
+// Owns: subscribe, unsubscribe, deleteTopic, and what a message's topics stand for when it is created.
+//
+// Invariants
+//   O1. A change takes effect with the next command of the log: there is no copy to refresh, none that
+//       outlives a deletion, and a topic that is created again is a new one (defect 12.10).
+//   O2. Versions start at 1 and count subscribes and unsubscribes. URLs of a topic are unique and in
+//       the order of their subscription.
+//   O3. Names, URLs, remarks and subscribers are bounded (P8).
+
+import { MSG_ROWS_MAX, topicOf } from '../patterns/index.ts';
+import { topicKey, topicProblem } from './keyspace.ts';
+import { error } from './operation-results.ts';
+import { decodeTopic, encodeTopic } from './topic-codec.ts';
+import type {
+  Key,
+  MutableState,
+  OperationRequest,
+  OperationResult,
+  StepInput,
+  Topic,
+  TransactionInput,
+} from './types.ts';
+
+export const SUBSCRIBERS_MAX = 1000;
+export const SUBSCRIBER_URL_BYTES_MAX = 4096;
+export const REMARK_BYTES_MAX = 1024;
+
+type TopicRequest = Extract<
+  OperationRequest,
+  { readonly kind: 'subscribe' | 'unsubscribe' | 'deleteTopic' }
+>;
+
+/** Topics while one entry is applied. */
+export class TopicTable {
+  readonly #state: MutableState;
+  readonly #timeMs: number;
+
+  constructor(state: MutableState, timeMs: number) {
+    this.#state = state;
+    this.#timeMs = timeMs;
+  }
+
+  /** A name that no topic can have has no key. */
+  load(name: string): Topic | undefined {
+    if (topicProblem(name) !== undefined) return undefined;
+    const bytes = this.#state.get(topicKey(name));
+    return bytes === undefined ? undefined : decodeTopic(name, bytes);
+  }
+
+  subscribersOf(name: string): readonly string[] | undefined {
+    return this.load(name)?.subscribers.map(({ url }) => url);
+  }
+
+  /** Writes the topic with its next version. */
+  save(name: string, before: Topic | undefined, subscribers: Topic['subscribers']): void {
+    const topic: Topic = {
+      name,
+      version: (before?.version ?? 0) + 1,
+      createTimeMs: before?.createTimeMs ?? this.#timeMs,
+      updateTimeMs: this.#timeMs,
+      subscribers,
+    };
+    this.#state.put(topicKey(name), encodeTopic(topic), before === undefined);
+  }
+
+  delete(name: string): void {
+    this.#state.delete(topicKey(name));
+  }
+}
+
+export function runTopicOperation(topics: TopicTable, request: TopicRequest): OperationResult {
+  switch (request.kind) {
+    case 'subscribe':
+      return subscribe(topics, request);
+    case 'unsubscribe':
+      return unsubscribe(topics, request);
+    case 'deleteTopic':
+      if (topics.load(request.topic) === undefined) return error('storage: NotFound');
+      topics.delete(request.topic);
+      return DONE;
+  }
+}
+
+function subscribe(
+  topics: TopicTable,
+  request: Extract<TopicRequest, { readonly kind: 'subscribe' }>,
+): OperationResult {
+  const { topic: name, url, remark } = request;
+  const problem = subscriptionProblem(name, url) ?? remarkProblem(remark);
+  if (problem !== undefined) return error(problem);
+  const topic = topics.load(name);
+  const subscribers = topic?.subscribers ?? [];
+  if (subscribers.some((subscriber) => subscriber.url === url)) return error('this url exists');
+  if (subscribers.length >= SUBSCRIBERS_MAX) {
+    return error(`a topic has at most ${SUBSCRIBERS_MAX} subscribers`);
+  }
+  topics.save(name, topic, [...subscribers, { url, remark }]);
+  return DONE;
+}
+
+/** The last subscriber leaves the topic in place, empty. */
+function unsubscribe(
+  topics: TopicTable,
+  request: Extract<TopicRequest, { readonly kind: 'unsubscribe' }>,
+): OperationResult {
+  const { topic: name, url } = request;
+  const problem = subscriptionProblem(name, url);
+  if (problem !== undefined) return error(problem);
+  const topic = topics.load(name);
+  if (topic === undefined) return error('no such a topic');
+  if (topic.subscribers.length === 0) return error('this topic is empty');
+  const left = topic.subscribers.filter((subscriber) => subscriber.url !== url);
+  // With dtm's blank at the end (dtm reference §11.39).
+  if (left.length === topic.subscribers.length) return error('no such an url ');
+  topics.save(name, topic, left);
+  return DONE;
+}
+
+function subscriptionProblem(name: string, url: string): string | undefined {
+  if (name === '') return 'empty topic';
+  if (url === '') return 'empty url';
+  return topicProblem(name) ?? textProblem('url', url, SUBSCRIBER_URL_BYTES_MAX);
+}
+
+function remarkProblem(remark: string): string | undefined {
+  return textProblem('remark', remark, REMARK_BYTES_MAX);
+}
+
+function textProblem(what: string, text: string, bytesMax: number): string | undefined {
+  if (/[\ud800-\udfff]/u.test(text)) return `${what} is not well-formed text`;
+  if (text.length * 3 <= bytesMax) return undefined;
+  return new TextEncoder().encode(text).length > bytesMax
+    ? `${what} is longer than ${bytesMax} bytes`
+    : undefined;
+}
+
+// ------------------------------------------------------------------------------- publishing
+
+/** Keys of the topics that a message's steps name. */
+export function topicKeysOf(input: TransactionInput): readonly Key[] {
+  if (input.type !== 'msg') return [];
+  const names = new Set<string>();
+  for (const step of input.steps ?? []) {
+    const name = topicOf(step);
+    if (name !== undefined && topicProblem(name) === undefined) names.add(name);
+  }
+  return [...names].map(topicKey);
+}
+
+/** Why a message cannot be sent to the topics that it names, or undefined. */
+export function publishProblem(
+  topics: TopicTable,
+  input: TransactionInput,
+): OperationResult | undefined {
+  if (input.type !== 'msg') return undefined;
+  let rows = 0;
+  for (const step of input.steps ?? []) {
+    const count = rowCountOf(topics, step);
+    if (count === 0) return error('topic not found');
+    rows += count;
+  }
+  return rows > MSG_ROWS_MAX
+    ? error(`steps: ${rows} subscribers are more than ${MSG_ROWS_MAX}`)
+    : undefined;
+}
+
+function rowCountOf(topics: TopicTable, step: StepInput): number {
+  const name = topicOf(step);
+  return name === undefined ? 1 : (topics.load(name)?.subscribers.length ?? 0);
+}
+
+/** Topics have neither gid nor status. */
+const DONE: OperationResult = {
+  kind: 'success',
+  gid: '',
+  status: 'prepared',
+  count: 1,
+  waitResult: false,
+};
