@@ -56,9 +56,11 @@ function drive(view: TwoPhaseView, held: readonly BranchResult[], nowMs: number)
     const forward = state.status === 'submitted';
     return decide(held, forward ? { to: 'succeed' } : { to: 'failed', reason: '' });
   }
-  const running = knowledge.inflight.has(turn);
+  // A row that another leader's late result has ended meanwhile may still be running here: one call
+  // at a time.
+  const [running] = knowledge.inflight;
   const blocked = uncommitted > (knowledge.commitEachResult ? 0 : 1);
-  const free = !running && !blocked && !knowledge.held.has(turn);
+  const free = running === undefined && !blocked && !knowledge.held.has(turn);
   const retryAtMs = state.branches[turn]?.retryAtMs;
   const isDue = retryAtMs === undefined || retryAtMs <= nowMs;
   const call = free && isDue ? [turn] : [];
@@ -69,10 +71,10 @@ function drive(view: TwoPhaseView, held: readonly BranchResult[], nowMs: number)
     if (proposeMs <= nowMs) record = recordOf(held, undefined);
     else times.push(proposeMs);
   }
-  const branch = definition.branches[turn];
+  const branch = definition.branches[running ?? turn];
   const name = `${branch?.op ?? 'row'} ${branch?.branchId ?? turn}`;
   const waitingFor =
-    running || call.length > 0
+    running !== undefined || call.length > 0
       ? `the answer of ${name}`
       : held.length > 0
         ? 'the commit of results'

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import {
   activeRange,
   definitionKey,
+  describeTransaction,
   type OperationRequest,
   type OperationResult,
   type Registration,
@@ -220,6 +221,25 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(message(abort(replica, type))).toBe(
       `failure: trans type: '${type}' current status 'failed', cannot abort. FAILURE`,
     );
+  });
+
+  test('P3: after a forced stop it says which branches were not undone', () => {
+    const replica = prepared(type);
+    abort(replica, type);
+    replica.advance('g', 'aborting', [result(2, 'success')]);
+    replica.operate({ kind: 'forceStop', gid: 'g', by: 'ops', reason: '' });
+    expect(describeTransaction(replica.get('g'), replica.nowMs).notUndone).toEqual(['01']);
+  });
+
+  test('P4: what it waits for is named', () => {
+    const replica = prepared(type);
+    const description = () => describeTransaction(replica.get('g'), replica.nowMs);
+    expect(description()).toMatchObject({ waitingFor: 'its submit or abort', notUndone: [] });
+    replica.submit(bare(type));
+    const row = type === 'tcc' ? 3 : 1;
+    replica.advance('g', 'submitted', [result(row, 'unknown')]);
+    expect(description().stuck).toHaveLength(1);
+    expect(description().waitingFor).toMatch(/^the next attempt of (confirm 02|commit 01)$/);
   });
 
   test('P3: an abort of what is submitted or has succeeded is refused', () => {
