@@ -42,9 +42,10 @@ function xaBranch(gid: string, branchId: string): object {
 }
 
 describe.each(PROTOCOLS)('tcc and xa over %s', (_name, send, done) => {
-  it('11.12: tcc confirms in reverse order of registration', async () => {
+  it('11.8, 11.12: tcc, prepared twice, confirms in reverse order of registration', async () => {
     const gid = freshGid('tcc');
     const named = { gid, trans_type: 'tcc' };
+    await expectDone(send('prepare', named), done);
     await expectDone(send('prepare', named), done);
     for (const id of ['01', '02', '0201']) {
       await expectDone(send('registerBranch', tccBranch(gid, id)), done);
@@ -278,7 +279,7 @@ describe('workflow', () => {
     data,
   });
 
-  it('11.23: progress is recorded, shown to the next run, and the result kept', async () => {
+  it('11.23, 12.7: progress is recorded and shown to the next run; the end keeps what the start gave', async () => {
     const gid = freshGid('wf');
     const start = {
       gid,
@@ -326,7 +327,7 @@ describe('workflow', () => {
     });
   });
 
-  it('5.10: a client that falls silent is called back by POST, with its name and data', async () => {
+  it('5.10, 11.22: a client that falls silent is called back by POST, with its name and data', async () => {
     const gid = freshGid('wf-resume');
     const query_prepared = on.participant.url(`${gid}-resume`);
     const data = Buffer.from('{"id":1}').toString('base64');

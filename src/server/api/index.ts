@@ -17,6 +17,7 @@ import { timeFormatOf } from './time-text.ts';
 import { TransactionBodyReader } from './transaction-body.ts';
 
 export type { ErrorCode } from '../requests/index.ts';
+export { Admission, type AdmissionLimits, type Lane } from './admission.ts';
 export { ApiServer } from './api-server.ts';
 
 export interface ApiParts {

@@ -28,12 +28,10 @@ export {
 export {
   type ErrorReply,
   errorReply,
-  failureReply,
   invalidReply,
   type Reply,
   readReply,
   successReply,
-  unknownReply,
 } from './reply.ts';
 export { isShownRow } from './shown-rows.ts';
 export { TopicRequests } from './topic-requests.ts';

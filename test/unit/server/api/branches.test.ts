@@ -189,7 +189,7 @@ const WORKFLOW = {
 };
 
 describe('workflow', () => {
-  it('11.23: prepareWorkflow answers what is stored, progresses as an array, bin_data in base64', async () => {
+  it('11.23, 11.27: prepareWorkflow answers what is stored, progresses as an array, bin_data in base64', async () => {
     const { coordinator, post } = testApi();
     coordinator.stored = { kind: 'value', value: workflow() };
     const reply = await post('prepareWorkflow', WORKFLOW);

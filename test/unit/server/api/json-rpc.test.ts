@@ -212,7 +212,7 @@ describe('errors (reference §2)', () => {
 });
 
 describe('metrics of the routes', () => {
-  it('12.27: the label of a route never holds what a client wrote', async () => {
+  it('11.35, 12.27: the label of a route never holds what a client wrote', async () => {
     const { get, delete: remove, post, metrics } = testApi();
     await get('/api/dtmsvr/subscribe?topic=secret&url=http://s/a');
     await get('/api/dtmsvr/queryKV?cat=topics&key=secret');

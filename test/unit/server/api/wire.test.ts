@@ -249,7 +249,7 @@ describe('query', () => {
     });
   });
 
-  it('a found transaction is shown exactly as dtm shows it (reference §1.5, example)', async () => {
+  it('11.27, 11.40: a found transaction is shown exactly as dtm shows it (reference §1.5, example)', async () => {
     const { coordinator, get } = testApi();
     coordinator.stored = { kind: 'value', value: transaction() };
     const reply = await get('/api/dtmsvr/query?gid=pay-7');
@@ -296,6 +296,22 @@ describe('query', () => {
     expect(json.transaction).not.toHaveProperty('finish_time');
     expect(json.transaction).not.toHaveProperty('next_cron_time');
     expect(json.transaction).not.toHaveProperty('custom_data');
+  });
+
+  it('11.28: ids are numbers that fit a signed 32-bit integer', async () => {
+    const { coordinator, get } = testApi();
+    coordinator.stored = { kind: 'value', value: transaction({ intervalMs: 1e15 }) };
+    const { json } = await get('/api/dtmsvr/query?gid=pay-7');
+    expect(json.transaction).toMatchObject({ id: 0, next_cron_interval: 2_147_483_647 });
+  });
+
+  it('1.5: the result of a workflow stands before its reason', async () => {
+    const { coordinator, get } = testApi();
+    const ended = transaction({ result: 'b2s=', rollbackReason: 'why' });
+    coordinator.stored = { kind: 'value', value: ended };
+    expect((await get('/api/dtmsvr/query?gid=pay-7')).text).toContain(
+      '"result":"b2s=","rollback_reason":"why","options"',
+    );
   });
 
   it('an unconfirmed read is 503', async () => {
@@ -393,6 +409,24 @@ describe('resetCronTime and resetNextCronTime', () => {
     expect(coordinator.requests).toEqual([
       { kind: 'resetNextCronTime', gids: ['X'], mustExist: true },
     ]);
+  });
+});
+
+describe('Compat.StrictResubmit', () => {
+  it('travels with abort and forceStop, and only when it is set', async () => {
+    const body = { gid: 'a', trans_type: 'tcc' };
+    for (const [flags, strict] of [
+      [{}, undefined],
+      [{ 'compat.strictResubmit': 'true' }, true],
+    ] as const) {
+      const { coordinator, post } = testApi({ flags });
+      await post('abort', body);
+      await post('forceStop', body);
+      expect(coordinator.requests.map((request) => 'strict' in request && request.strict)).toEqual([
+        strict ?? false,
+        strict ?? false,
+      ]);
+    }
   });
 });
 
