@@ -1,6 +1,6 @@
 // A transaction explained to a person: what it waits for, until when, and what would unblock it (P4).
 
-import { createPatterns } from '../patterns/index.ts';
+import { createPatterns, twoPhaseOf } from '../patterns/index.ts';
 import { holdsUp } from './holding-up.ts';
 import { targetOf } from './keyspace.ts';
 import type { Attempt, BranchOp, BranchProgress, Transaction, TransactionStatus } from './types.ts';
@@ -24,7 +24,7 @@ export interface TransactionDescription {
   readonly unblock: string;
   /** Open rows that have been called without success. */
   readonly stuck: readonly BranchDescription[];
-  /** After a forced stop: branches whose action ran, or may have, and was not compensated. */
+  /** After a forced stop: branches that did something, or may have, and were not undone. */
   readonly notUndone: readonly string[];
 }
 
@@ -89,8 +89,15 @@ function unblockOf({ state }: Transaction, stuck: readonly BranchDescription[]):
   return state.status === 'prepared' ? `a submit of this gid, or ${answer}` : answer;
 }
 
-/** Branches with a trace of an action and no finished compensation. */
+/** Branches with a trace of an action and no finished compensation, cancel or rollback. */
 function notUndone({ definition, state }: Transaction): readonly string[] {
+  const phases = twoPhaseOf(definition.type);
+  if (phases !== undefined) {
+    // The client's own calls leave no trace here: whatever is registered may have run.
+    return definition.branches.flatMap(({ branchId, op }, row) =>
+      op === phases.backward && state.branches[row]?.status !== 'succeed' ? [branchId] : [],
+    );
+  }
   const ran = (progress: BranchProgress | undefined): boolean =>
     progress !== undefined && (progress.status !== 'prepared' || progress.attemptCount > 0);
   const undone = new Set<string>();

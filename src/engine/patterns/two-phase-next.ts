@@ -50,7 +50,7 @@ export function nextTwoPhase(view: TwoPhaseView, nowMs: number): NextActions {
 /** Calls the row whose turn it is; decides when none is left. */
 function drive(view: TwoPhaseView, held: readonly BranchResult[], nowMs: number): NextActions {
   const { knowledge, transaction } = view;
-  const { definition, state } = transaction;
+  const { state } = transaction;
   const { turn, uncommitted } = turnOf(view);
   if (turn === undefined) {
     const forward = state.status === 'submitted';
@@ -71,15 +71,19 @@ function drive(view: TwoPhaseView, held: readonly BranchResult[], nowMs: number)
     if (proposeMs <= nowMs) record = recordOf(held, undefined);
     else times.push(proposeMs);
   }
-  const branch = definition.branches[running ?? turn];
-  const name = `${branch?.op ?? 'row'} ${branch?.branchId ?? turn}`;
-  const waitingFor =
-    running !== undefined || call.length > 0
-      ? `the answer of ${name}`
-      : held.length > 0
-        ? 'the commit of results'
-        : `the next attempt of ${name}`;
+  const waitingFor = describeWait(transaction, turn, { running: running ?? call[0], held });
   return { call, record, waitUntilMs: earliest(times), waitingFor };
+}
+
+function describeWait(
+  { definition }: Transaction,
+  turn: number,
+  now: { readonly running: number | undefined; readonly held: readonly BranchResult[] },
+): string {
+  const branch = definition.branches[now.running ?? turn];
+  const name = `${branch?.op ?? 'row'} ${branch?.branchId ?? turn}`;
+  if (now.running !== undefined) return `the answer of ${name}`;
+  return now.held.length > 0 ? 'the commit of results' : `the next attempt of ${name}`;
 }
 
 /** The first row without a success, and how many before it have one that is not committed (W3). */

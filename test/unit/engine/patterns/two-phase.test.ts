@@ -219,7 +219,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
 
 describe('calls', () => {
   test('4.6: a tcc call carries what was registered, an xa call never has a body', () => {
-    expect(patterns.tcc?.callOf).toBeUndefined();
+    expect(patterns.tcc).not.toHaveProperty('callOf');
     const xa = prepared('xa', ['01']).get('g');
     expect(xa.definition.payloads).toHaveLength(1);
     expect(patterns.xa?.callOf?.(xa, 1)).toEqual({ op: 'commit', payload: new Uint8Array() });
