@@ -1,0 +1,92 @@
+// Unary gRPC calls of raw bytes, on one channel per target. grpc-js is loaded at the first call: who
+// uses HTTP alone need not have it.
+
+import type { ChannelCredentials, Client, Metadata, ServiceError } from '@grpc/grpc-js';
+import { UsageError } from '../errors.ts';
+
+export interface GrpcCall {
+  readonly target: string;
+  /** Such as /dtmgimp.Dtm/Submit. */
+  readonly method: string;
+  readonly message: Uint8Array;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type GrpcAnswer =
+  | { readonly kind: 'ok'; readonly message: Uint8Array }
+  | { readonly kind: 'status'; readonly code: number; readonly details: string };
+
+type GrpcLibrary = typeof import('@grpc/grpc-js');
+
+/** Made from grpc-js's `credentials`; without it the channel is not encrypted, as dtm's are. */
+export type Credentials = ChannelCredentials;
+
+const asBuffer = (message: Uint8Array) =>
+  Buffer.from(message.buffer, message.byteOffset, message.byteLength);
+
+export class GrpcChannels {
+  readonly #credentials: Credentials | undefined;
+  readonly #clients = new Map<string, Client>();
+  #library: Promise<GrpcLibrary> | undefined;
+
+  constructor(credentials?: Credentials) {
+    this.#credentials = credentials;
+  }
+
+  async call(call: GrpcCall): Promise<GrpcAnswer> {
+    const library = await this.#load();
+    const client = this.#client(library, call.target);
+    const metadata = new library.Metadata();
+    for (const [key, value] of Object.entries(call.metadata ?? {})) metadata.set(key, value);
+    return await unary(client, call, metadata);
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+    this.#clients.clear();
+  }
+
+  async #load(): Promise<GrpcLibrary> {
+    this.#library ??= import('@grpc/grpc-js').catch((error: unknown) => {
+      throw new UsageError('gRPC needs the package @grpc/grpc-js', error);
+    });
+    return await this.#library;
+  }
+
+  #client(library: GrpcLibrary, target: string): Client {
+    const known = this.#clients.get(target);
+    if (known !== undefined) return known;
+    const credentials = this.#credentials ?? library.credentials.createInsecure();
+    const client = new library.Client(target, credentials, {
+      // The first call after an outage should not wait for a long back-off of the channel.
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.max_reconnect_backoff_ms': 2_000,
+      'grpc.service_config': '{"loadBalancingConfig":[{"round_robin":{}}]}',
+    });
+    this.#clients.set(target, client);
+    return client;
+  }
+}
+
+function unary(client: Client, call: GrpcCall, metadata: Metadata): Promise<GrpcAnswer> {
+  const { method, message, signal } = call;
+  return new Promise((resolve) => {
+    const done = (error: ServiceError | null, reply?: Uint8Array) => {
+      signal?.removeEventListener('abort', cancel);
+      if (error !== null) resolve({ kind: 'status', code: error.code, details: error.details });
+      else resolve({ kind: 'ok', message: reply ?? new Uint8Array() });
+    };
+    const running = client.makeUnaryRequest(
+      method,
+      asBuffer,
+      (bytes: Buffer): Uint8Array => bytes,
+      message,
+      metadata,
+      done,
+    );
+    const cancel = () => running.cancel();
+    if (signal?.aborted === true) cancel();
+    else signal?.addEventListener('abort', cancel, { once: true });
+  });
+}

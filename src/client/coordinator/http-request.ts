@@ -1,0 +1,53 @@
+// One HTTP request and its whole answer, through the platform's fetch.
+
+import { messageOf, type Outcome } from '../errors.ts';
+import { AttemptError } from './failover.ts';
+import type { HttpAnswer } from './http-answer.ts';
+
+export interface HttpRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly body?: string | Uint8Array | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Conditions in which no byte of the request has left this machine. */
+const NOT_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+function codesOf(error: unknown): readonly string[] {
+  if (!(error instanceof Error)) return [];
+  const own = 'code' in error && typeof error.code === 'string' ? [error.code] : [];
+  // A host with several addresses fails with the errors of all.
+  const inner = error instanceof AggregateError ? (error.errors as unknown[]) : [error.cause];
+  return [...own, ...inner.flatMap((each) => codesOf(each))];
+}
+
+function outcomeOf(error: unknown): Outcome {
+  const codes = codesOf(error);
+  return codes.length > 0 && codes.every((code) => NOT_SENT.has(code)) ? 'none' : 'unknown';
+}
+
+/** Throws an AttemptError when there is no whole answer. */
+export async function sendHttp(request: HttpRequest): Promise<HttpAnswer> {
+  const { method, url, body, headers, signal } = request;
+  try {
+    const response = await fetch(url, {
+      method,
+      headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
+      ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    return { status: response.status, text: await response.text() };
+  } catch (error) {
+    const reason = error instanceof Error && error.cause !== undefined ? error.cause : error;
+    throw new AttemptError(`${method} ${url}: ${messageOf(reason)}`, outcomeOf(error), error);
+  }
+}
