@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dtm-labs/dtm/client/dtmcli"
 	"github.com/dtm-labs/dtm/client/dtmcli/dtmimp"
@@ -102,8 +103,8 @@ func move(tx dtmcli.DB, driver string, side string, op string, body Body) error 
 
 // underBarrier is a branch as a service writes it: its business once, whatever is repeated.
 func (b *bank) underBarrier(barrier *dtmcli.BranchBarrier, side string, op string, body Body) error {
-	if side == "redis-out" || side == "redis-in" {
-		return b.underRedisBarrier(barrier, side[len("redis-"):], op, body)
+	if strings.HasPrefix(side, "redis-") {
+		return b.underRedisBarrier(barrier, side, op, body)
 	}
 	db, conf, err := b.db(side)
 	if err != nil {
@@ -122,6 +123,6 @@ func (b *bank) underRedisBarrier(barrier *dtmcli.BranchBarrier, side string, op 
 	if body.Refuses == side && op == "action" {
 		return dtmcli.ErrFailure
 	}
-	balance, _ := effect(op, delta(side, body.Amount))
+	balance, _ := effect(op, delta(strings.TrimPrefix(side, "redis-"), body.Amount))
 	return barrier.RedisCheckAdjustAmount(b.redis, body.Cell+"-"+side, balance, barrierExpireSeconds)
 }

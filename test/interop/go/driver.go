@@ -49,7 +49,9 @@ type Command struct {
 	PauseAt string `json:"pauseAt"`
 	// The first answer of this op@side is lost after its local commit.
 	LoseAnswerOf string `json:"loseAnswerOf"`
-	Continue     bool   `json:"continue"`
+	// The transaction's timeout_to_fail, if it is to have one.
+	TimeoutSeconds int64 `json:"timeoutSeconds"`
+	Continue       bool  `json:"continue"`
 	// Asks for the calls that participants got for this gid.
 	CallsOf string `json:"callsOf"`
 }

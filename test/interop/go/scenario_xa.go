@@ -2,26 +2,18 @@ package main
 
 import (
 	"github.com/dtm-labs/dtm/client/dtmcli"
-	"github.com/dtm-labs/dtm/client/dtmcli/dtmimp"
 	"github.com/dtm-labs/dtm/client/dtmgrpc"
 	"github.com/go-resty/resty/v2"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// After this time the server rolls back what was prepared and never submitted.
-const xaTimeoutSeconds = 6
-
 func (r *run) xa(refuses string) error {
 	r.begin()
 	body := r.body()
 	body.Refuses = refuses
-	options := func(base *dtmimp.TransBase) {
-		r.apply(base)
-		base.TimeoutToFail = xaTimeoutSeconds
-	}
 	if r.overGrpc() {
 		return r.ended(dtmgrpc.XaGlobalTransaction2(r.dtm(), r.gid, func(xa *dtmgrpc.XaGrpc) {
-			options(&xa.TransBase)
+			r.apply(&xa.TransBase)
 		}, func(xa *dtmgrpc.XaGrpc) error {
 			err := xa.CallBranch(asGrpc(body), r.url("xa", "out"), &emptypb.Empty{})
 			if err == nil {
@@ -32,7 +24,7 @@ func (r *run) xa(refuses string) error {
 		}))
 	}
 	return r.ended(dtmcli.XaGlobalTransaction2(r.dtm(), r.gid, func(xa *dtmcli.Xa) {
-		options(&xa.TransBase)
+		r.apply(&xa.TransBase)
 	}, func(xa *dtmcli.Xa) (*resty.Response, error) {
 		response, err := xa.CallBranch(body, r.httpURL("xa", "out"))
 		if err == nil {

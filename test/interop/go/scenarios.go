@@ -75,6 +75,7 @@ func (r *run) begin() {
 // the answer would be the unknown state of the first attempt.
 func (r *run) apply(base *dtmimp.TransBase) {
 	base.RetryInterval = retryIntervalSeconds
+	base.TimeoutToFail = r.TimeoutSeconds
 	base.WaitResult = r.PauseAt == "" && r.LoseAnswerOf == ""
 	if r.Protocol == "json-rpc" {
 		base.Protocol = dtmimp.Jrpc

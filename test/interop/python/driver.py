@@ -34,7 +34,15 @@ config = json.loads(sys.argv[1])
 lock = threading.Lock()
 pauses = {}  # command id -> threading.Event
 watches = {}  # gid -> Watch
-meetings = {}  # gid -> threading.Barrier
+meetings = {}  # gid -> Meeting
+
+
+class Meeting:
+    """Two concurrent branches wait for each other; whoever is called again finds both arrived."""
+
+    def __init__(self):
+        self.arrived = 0
+        self.all = threading.Event()
 
 
 class Watch:
@@ -126,8 +134,12 @@ def branch(query, side, op, body):
     arrives(gid, at)
     if body.get("meets") and op == "action":
         with lock:
-            meeting = meetings.setdefault(gid, threading.Barrier(2))
-        meeting.wait(timeout=2)
+            meeting = meetings.setdefault(gid, Meeting())
+            meeting.arrived += 1
+            if meeting.arrived == 2:
+                meeting.all.set()
+        if not meeting.all.wait(timeout=2):
+            raise RuntimeError("the other concurrent branch did not begin")
     if op == "nested":
         under_barrier(query, side, "try", body)
         base = "%s/in/" % config["services"]["http"]
