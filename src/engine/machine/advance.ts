@@ -66,7 +66,12 @@ function recordResults(
     const op = definition.branches[result.row]?.op;
     const progress = branches[result.row];
     if (op === undefined || progress === undefined) continue;
-    const how = { timeMs, ended: rowEnd(pattern, op, result.outcome) };
+    const how = {
+      timeMs,
+      ended: rowEnd(pattern, op, result.outcome),
+      // Progress that came while its callback ran has leased the workflow beyond the leader's plan.
+      leasedUntilMs: op === 'callback' ? progress.retryAtMs : undefined,
+    };
     const next = recordResult(progress, result, how);
     if (next === undefined) continue;
     changed = true;

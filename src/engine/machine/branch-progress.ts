@@ -17,7 +17,12 @@ const LAST_ATTEMPTS_MAX = 5;
 export function recordResult(
   progress: BranchProgress,
   result: BranchResult,
-  how: { readonly timeMs: number; readonly ended: 'succeed' | 'failed' | undefined },
+  how: {
+    readonly timeMs: number;
+    readonly ended: 'succeed' | 'failed' | undefined;
+    /** The next attempt comes no earlier, whatever the leader planned. */
+    readonly leasedUntilMs?: number | undefined;
+  },
 ): BranchProgress | undefined {
   if (progress.status !== 'prepared' || isRecorded(progress, result)) return undefined;
   const { outcome } = result;
@@ -31,7 +36,7 @@ export function recordResult(
     durationMs: result.durationMs,
     outcome,
     detail: truncateText(result.detail, DETAIL_BYTES_MAX),
-    retryAtMs: ended === undefined ? result.retryAtMs : undefined,
+    retryAtMs: ended === undefined ? notBefore(result.retryAtMs, how.leasedUntilMs) : undefined,
   };
   const { firstAttempts, lastAttempts } = progress;
   const early = firstAttempts.length < FIRST_ATTEMPTS_MAX;
@@ -49,6 +54,10 @@ export function recordResult(
     firstAttempts: early ? [...firstAttempts, attempt] : firstAttempts,
     lastAttempts: early ? lastAttempts : [...lastAttempts, attempt].slice(-LAST_ATTEMPTS_MAX),
   };
+}
+
+function notBefore(plannedMs: number | undefined, leasedMs: number | undefined) {
+  return leasedMs === undefined ? plannedMs : Math.max(leasedMs, plannedMs ?? leasedMs);
 }
 
 function isRecorded(progress: BranchProgress, result: BranchResult): boolean {

@@ -122,6 +122,19 @@ describe('the callback of a workflow', () => {
     expect(node.scheduler.stats()).toMatchObject({ runningCount: 0, dueEntryCount: 0 });
   });
 
+  it('12.8: leaves alone a run that made progress while the callback before was answered', async () => {
+    const node = leading();
+    const startMs = node.clock.nowMs;
+    node.caller.answer = () => ({ kind: 'ongoing', afterMs: 2500 });
+    start(node);
+    await node.clock.advance(12_450);
+    register(node, '01');
+    await node.clock.advance(9900);
+    expect(secondsOf(node, startMs)).toEqual([10]);
+    await node.clock.advance(2000);
+    expect(secondsOf(node, startMs)).toHaveLength(2);
+  });
+
   it('leaves its trace on the transaction', async () => {
     const node = leading();
     node.caller.answer = () => ({ kind: 'failure', detail: 'busy' });
