@@ -23,6 +23,15 @@ export interface ApiObservation {
   readonly code: string | undefined;
 }
 
+/** One answered call of a gRPC method; `api` is its name in lower case, `status` that of its code. */
+export interface CallObservation {
+  readonly api: string;
+  readonly status: string;
+  readonly ok: boolean;
+  readonly durationMs: number;
+  readonly code: string | undefined;
+}
+
 /** One call of a participant that ended. */
 export interface BranchObservation {
   readonly type: string;
@@ -87,12 +96,12 @@ export class Metrics {
     this.#registerInfo(version);
     this.#processed = this.#tally(
       'dtm_server_process_total',
-      'Requests answered; fail: status 400 and above.',
+      'Requests answered; fail: HTTP status 400 and above, any gRPC status but OK.',
       ['type', 'api', 'status'],
     );
     this.#requests = this.#tally(
       'assent_api_requests_total',
-      'Requests answered, by HTTP status.',
+      'Requests answered, by HTTP status or name of the gRPC status.',
       ['api', 'status'],
     );
     this.#rejected = this.#tally(
@@ -148,6 +157,14 @@ export class Metrics {
     if (code !== undefined) this.requestRejected(code);
     this.#apiDuration.record(durationMs, api);
     this.#dtmResponse.record(durationMs, 'http', api);
+  }
+
+  callAnswered({ api, status, ok, durationMs, code }: CallObservation): void {
+    this.#processed.add(['grpc', api, ok ? 'ok' : 'fail']);
+    this.#requests.add([api, status]);
+    if (code !== undefined) this.requestRejected(code);
+    this.#apiDuration.record(durationMs, api);
+    this.#dtmResponse.record(durationMs, 'grpc', api);
   }
 
   /** Also for what never became a request: malformed bytes, a timeout. */
@@ -210,6 +227,16 @@ export class Metrics {
     this.#gauge('assent_api_inflight_requests', 'Requests in flight.', read.requests);
     this.#gauge('assent_api_inflight_bytes', 'Bytes of bodies in flight.', read.bytes);
     this.#gauge('assent_api_connections', 'Open connections of clients.', read.connections);
+  }
+
+  observeGrpc(read: {
+    readonly requests: () => number;
+    readonly bytes: () => number;
+    readonly connections: () => number;
+  }): void {
+    this.#gauge('assent_grpc_inflight_calls', 'gRPC calls in flight.', read.requests);
+    this.#gauge('assent_grpc_inflight_bytes', 'Bytes of their messages.', read.bytes);
+    this.#gauge('assent_grpc_connections', 'Open gRPC connections of clients.', read.connections);
   }
 
   text(): Promise<string> {

@@ -1,6 +1,6 @@
-// A node: its replica and its API, from start to a graceful stop.
+// A node: its replica and its APIs, from start to a graceful stop.
 //
-// Owns: the order in which parts come and go. The API listens first, so that probes see a long
+// Owns: the order in which parts come and go. The APIs listen first, so that probes see a long
 // opening; requests are refused until the replica is open. At the stop: not ready, leadership handed
 // over, requests in flight ended, then everything closed.
 
@@ -9,6 +9,7 @@ import type { Coordinator } from '../engine/index.ts';
 import type { Fatal, NodeLog } from '../raft/index.ts';
 import { type ApiServer, createApiServer } from './api/index.ts';
 import type { Config } from './config.ts';
+import { createGrpcServer, type GrpcServer } from './grpc/index.ts';
 import { Health } from './health.ts';
 import { Metrics } from './metrics.ts';
 import type { Replica, ReplicaFactory } from './replica.ts';
@@ -26,6 +27,7 @@ export class Node {
   readonly #replica: Replica;
   readonly #health: Health;
   readonly #api: ApiServer;
+  readonly #grpc: GrpcServer;
   #coordinator: Coordinator | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -37,21 +39,18 @@ export class Node {
     const { status } = this.#replica;
     metrics.observeNode(status);
     this.#health = new Health(status, config.raft.electionTimeoutMs);
-    this.#api = createApiServer(config, {
-      coordinator: () => this.#coordinator,
-      status,
-      health: this.#health,
-      metrics,
-      log,
-      version,
-    });
+    const shared = { coordinator: () => this.#coordinator, health: this.#health, metrics, log };
+    this.#api = createApiServer(config, { ...shared, status, version });
+    this.#grpc = createGrpcServer(config, shared);
   }
 
   async start(): Promise<void> {
     const { config, log, version } = this.#parts;
-    const { host, httpPort } = config.listen;
+    const { host, httpPort, grpcPort } = config.listen;
     const bound = await this.#api.listen({ host, port: httpPort });
     log.info({ address: bound.address, port: bound.port, version }, 'the HTTP API listens');
+    const grpc = await this.#grpc.listen({ host, port: grpcPort });
+    log.info({ address: grpc.address, port: grpc.port }, 'the gRPC API listens');
     this.#coordinator = await this.#replica.open();
     log.info({}, 'the replica is open');
   }
@@ -69,10 +68,12 @@ export class Node {
     log.info({}, 'stopping');
     if (drainDelayMs > 0) await delay(drainDelayMs);
     await this.#replica.handOverLeadership(handOverTimeoutMs);
-    const left = await this.#api.drain(drainTimeoutMs);
-    if (left > 0) log.warn({ count: left }, 'requests were still in flight');
+    const apis = [this.#api, this.#grpc];
+    const left = await Promise.all(apis.map((api) => api.drain(drainTimeoutMs)));
+    const count = left.reduce((sum, one) => sum + one, 0);
+    if (count > 0) log.warn({ count }, 'requests were still in flight');
     this.#coordinator = undefined;
-    await this.#api.close();
+    await Promise.all(apis.map((api) => api.close()));
     await this.#replica.stop(drainTimeoutMs);
     log.info({}, 'stopped');
   }

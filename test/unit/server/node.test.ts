@@ -29,6 +29,7 @@ function fixture() {
   const config = configWith({
     'listen.host': '127.0.0.1',
     'listen.httpPort': '0',
+    'listen.grpcPort': '0',
     'shutdown.drainTimeoutMs': '2000',
   });
   const node = new Node({

@@ -4,6 +4,7 @@
 import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { status as Status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -185,13 +186,13 @@ describe('the call (dtm reference 3.4)', () => {
 
 describe('the answer (dtm reference 4.4)', () => {
   it.each([
-    [10, 'stock gone', 'failure', 'stock gone'],
-    [10, 'ONGOING', 'ongoing', 'ONGOING'],
-    [10, 'still ONGOING', 'failure', 'still ONGOING'],
-    [9, 'not yet', 'ongoing', 'not yet'],
-    [13, 'FAILURE', 'unknown', 'INTERNAL: FAILURE'],
-    [14, 'down for repair', 'unknown', 'UNAVAILABLE: down for repair'],
-    [2, 'x', 'unknown', 'UNKNOWN: x'],
+    [Status.ABORTED, 'stock gone', 'failure', 'stock gone'],
+    [Status.ABORTED, 'ONGOING', 'ongoing', 'ONGOING'],
+    [Status.ABORTED, 'still ONGOING', 'failure', 'still ONGOING'],
+    [Status.FAILED_PRECONDITION, 'not yet', 'ongoing', 'not yet'],
+    [Status.INTERNAL, 'FAILURE', 'unknown', 'INTERNAL: FAILURE'],
+    [Status.UNAVAILABLE, 'down for repair', 'unknown', 'UNAVAILABLE: down for repair'],
+    [Status.UNKNOWN, 'x', 'unknown', 'UNKNOWN: x'],
   ] as const)('4.4, 11.25 status %i with "%s" is %s', async (code, message, kind, detail) => {
     const s = await service(answerStatus(code, message));
     expect(await callOnce(caller(), grpcCall(s.address))).toMatchObject({ kind, detail });
