@@ -309,7 +309,7 @@ export class Workload {
   ): number | undefined {
     const node = random.pick(this.#world.nodes);
     const coordinator = node.coordinator();
-    const gid = request.kind === 'resetNextCronTime' ? '' : gidOf(request);
+    const gid = subjectOf(request);
     this.#trace(node.nodeId, 'ask', `${request.kind} ${gid}`);
     if (coordinator === undefined) {
       this.#world.time.after(1, () => done(undefined));
@@ -339,8 +339,11 @@ export class Workload {
   }
 }
 
-function gidOf(request: Exclude<OperationRequest, { kind: 'resetNextCronTime' }>): string {
-  return 'transaction' in request ? request.transaction.gid : request.gid;
+/** What a request is about, for the trace. */
+function subjectOf(request: OperationRequest): string {
+  if ('transaction' in request) return request.transaction.gid;
+  if ('topic' in request) return request.topic;
+  return 'gid' in request ? request.gid : '';
 }
 
 function describeOutcome(outcome: OperationOutcome | undefined): string {
