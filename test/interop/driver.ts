@@ -69,9 +69,12 @@ export class Driver {
     // A driver that died is found by whoever waits for it; its pipe may break before.
     child.stdin?.on('error', () => undefined);
     if (child.stdout === null) throw new Error('a driver without stdout');
-    createInterface({ input: child.stdout }).on('line', (text) => this.#read(text));
-    child.once('exit', (code, signal) => {
-      const error = new Error(`the driver ended (${String(code ?? signal)}): ${this.#stderr}`);
+    const lines = createInterface({ input: child.stdout });
+    lines.on('line', (text) => this.#read(text));
+    // Not at its exit: the last line of one that kills itself may be read after that.
+    lines.once('close', () => {
+      const end = String(child.exitCode ?? child.signalCode ?? 'its output');
+      const error = new Error(`the driver ended (${end}): ${this.#stderr}`);
       for (const waiter of this.#waiters) waiter.reject(error);
       this.#waiters.clear();
     });
