@@ -26,6 +26,12 @@ export class Admission {
     return this.#bytes;
   }
 
+  /** New work is no longer taken: what is in flight beyond it came in as progress. */
+  get isCrowded(): boolean {
+    const { inflightRequestsMax } = this.#limits;
+    return this.#requests > inflightRequestsMax;
+  }
+
   /** False: refused. After true, `leave` must follow. */
   enter(lane: Lane): boolean {
     const { inflightRequestsMax } = this.#limits;

@@ -16,6 +16,8 @@ export interface Answer {
   readonly retryAfterMs: number | undefined;
 }
 
+const OVERLOAD_RETRY_MS = 1_000;
+
 const SUCCESS: Answer = {
   status: 200,
   body: '{"dtm_result":"SUCCESS"}',
@@ -61,6 +63,10 @@ export function errorAnswer(
     code,
     retryAfterMs: more.retryAfterMs,
   };
+}
+
+export function overloadedAnswer(message: string): Answer {
+  return errorAnswer('OVERLOADED', message, { retryAfterMs: OVERLOAD_RETRY_MS });
 }
 
 /** `view`: the answer of a success; without it, that of a success with nothing to return. */

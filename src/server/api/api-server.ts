@@ -12,7 +12,7 @@ import type { Health } from '../health.ts';
 import type { Metrics } from '../metrics.ts';
 import { bodyText, InvalidRequestError } from '../requests/index.ts';
 import { Admission } from './admission.ts';
-import { type Answer, errorAnswer, invalidAnswer } from './answer.ts';
+import { type Answer, errorAnswer, invalidAnswer, overloadedAnswer } from './answer.ts';
 import { answerClientError } from './client-error.ts';
 import { type OperatorRoutesOptions, registerOperatorRoutes } from './operator-routes.ts';
 import { Parameters } from './parameters.ts';
@@ -45,7 +45,6 @@ export interface ApiServerDeps {
 const CONNECTIONS_CHECK_MS_MAX = 2_000;
 /** Idle connections are closed at once; the last answers have this long to leave. */
 const CLOSE_GRACE_MS = 200;
-const OVERLOAD_RETRY_MS = 1_000;
 const STARTING_RETRY_MS = 1_000;
 const JSON_TYPE = 'application/json; charset=utf-8';
 /** Of a name in a path; Fastify's default of 100 is shorter than a topic's name may be. */
@@ -159,7 +158,7 @@ export class ApiServer {
   #serve(route: Route, request: FastifyRequest, reply: FastifyReply): void {
     const startedMs = performance.now();
     if (!this.#admission.enter(route.lane)) {
-      this.#send(reply, overloaded('too many requests in flight'), true);
+      this.#send(reply, overloadedAnswer('too many requests in flight'), true);
       this.#count(route, startedMs, 503, 'OVERLOADED');
       return;
     }
@@ -191,7 +190,7 @@ export class ApiServer {
           );
           return;
         case 'overloaded':
-          finish(overloaded('too many bytes in flight'), true);
+          finish(overloadedAnswer('too many bytes in flight'), true);
           return;
         case 'gone':
           finish(undefined);
@@ -218,6 +217,7 @@ export class ApiServer {
         segment: new Parameters(request.params).text('segment'),
         text: () => bodyText(body),
         remoteAddress: request.ip,
+        isCrowded: () => this.#admission.isCrowded,
       });
     } catch (error) {
       if (error instanceof InvalidRequestError) return invalidAnswer(error.message);
@@ -244,10 +244,6 @@ export class ApiServer {
     this.#admission.leave();
     if (this.#admission.requests === 0) this.#idle?.();
   }
-}
-
-function overloaded(message: string): Answer {
-  return errorAnswer('OVERLOADED', message, { retryAfterMs: OVERLOAD_RETRY_MS });
 }
 
 function notOpen(): never {

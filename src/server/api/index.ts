@@ -19,6 +19,7 @@ import { TransactionBodyReader } from './transaction-body.ts';
 export type { ErrorCode } from '../requests/index.ts';
 export { Admission, type AdmissionLimits, type Lane } from './admission.ts';
 export { ApiServer } from './api-server.ts';
+export { jsonText } from './json-text.ts';
 
 export interface ApiParts {
   readonly coordinator: () => Coordinator | undefined;

@@ -23,7 +23,7 @@ import {
   type TransactionRequests,
   topLevelMembers,
 } from '../requests/index.ts';
-import type { Answer } from './answer.ts';
+import { type Answer, overloadedAnswer } from './answer.ts';
 import { jsonText, jsonTextWithoutReservedWords } from './json-text.ts';
 import type { ApiRequest, Route } from './route.ts';
 import type { TransactionBodyReader } from './transaction-body.ts';
@@ -42,6 +42,9 @@ const FAILURE = -32_901;
 const SHOWN_LENGTH_MAX = 60;
 /** JSON text of the id where none could be read, as dtm has it. */
 const NO_ID = '""';
+
+/** What the routes of these names have room for in an overload, they have here. */
+const PROGRESS: ReadonlySet<string> = new Set(['abort', 'registerBranch']);
 
 /** `params`: JSON text, read by the readers of the routes' bodies. */
 type Procedure = (coordinator: Coordinator, params: string) => Promise<Reply<unknown>>;
@@ -150,12 +153,15 @@ function answer(body: string, code: Answer['code']): Answer {
 export function jsonRpcRoute(options: JsonRpcOptions): Route {
   const byName = procedures(options);
 
-  async function handle({ coordinator, text }: ApiRequest): Promise<Answer> {
+  async function handle({ coordinator, text, isCrowded }: ApiRequest): Promise<Answer> {
     const call = orInvalid(
       () => readCall(text(), options.limits),
       (message) => noCall(NO_ID, PARSE_ERROR, message),
     );
     if (call.kind === 'noCall') return noCallAnswer(call);
+    if (!PROGRESS.has(call.method) && isCrowded()) {
+      return overloadedAnswer('too many requests in flight');
+    }
     const procedure = byName.get(call.method);
     if (procedure === undefined) {
       const shown = call.method.slice(0, SHOWN_LENGTH_MAX);
@@ -173,7 +179,8 @@ export function jsonRpcRoute(options: JsonRpcOptions): Route {
     method: 'POST',
     path: '/api/json-rpc',
     api: 'json-rpc',
-    lane: 'admission',
+    // Which method is called is known only from the body.
+    lane: 'progress',
     standalone: false,
     handle,
   };

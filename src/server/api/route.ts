@@ -14,6 +14,8 @@ export interface ApiRequest {
   /** Empty on GET and DELETE. @throws InvalidRequestError when it is not UTF-8. */
   readonly text: () => string;
   readonly remoteAddress: string;
+  /** Room is left for progress alone: what turns out to be new work must be refused. */
+  readonly isCrowded: () => boolean;
 }
 
 export type Method = 'GET' | 'POST' | 'DELETE';

@@ -60,6 +60,36 @@ describe('calls (reference §2)', () => {
   });
 });
 
+describe('in an overload', () => {
+  it('abort and registerBranch keep their place, and new work is refused', async () => {
+    const { coordinator, rpc, get } = testApi({ flags: { 'api.inflightRequestsMax': '1' } });
+    const held: (() => void)[] = [];
+    coordinator.outcome = () => new Promise((resolve) => held.push(() => resolve(applied())));
+    const first = rpc(call('submit', saga()));
+    while (held.length < 1) await new Promise(setImmediate);
+    for (const method of ['prepare', 'submit', 'newGid', 'unheardOf']) {
+      expect(await rpc(call(method, saga()))).toMatchObject({
+        status: 503,
+        json: { code: 'OVERLOADED' },
+      });
+    }
+    const branch = { gid: 'g', trans_type: 'tcc', branch_id: '01' };
+    for (const [method, params] of [
+      ['abort', { gid: 'g', trans_type: 'tcc' }],
+      ['registerBranch', branch],
+    ] as const) {
+      const asked = held.length;
+      const progress = rpc(call(method, params));
+      while (held.length === asked) await new Promise(setImmediate);
+      held.at(-1)?.();
+      expect((await progress).text).toBe(NOTHING);
+    }
+    held[0]?.();
+    expect((await first).text).toBe(NOTHING);
+    expect((await get('/api/dtmsvr/newGid')).status).toBe(200);
+  });
+});
+
 describe('errors (reference §2)', () => {
   it('a failure is -32901 with the text of the route', async () => {
     const { coordinator, rpc } = testApi();

@@ -86,6 +86,14 @@ describe('replies of routes (reference §1.2, §1.4)', () => {
       payload: '{}',
     });
     expect([post.statusCode, post.headers.location]).toEqual([307, '/api/dtmsvr/submit']);
+    const named = await api.app.inject({ method: 'DELETE', url: '/api/dtmsvr/topic/a%20b/?x=1' });
+    expect([named.statusCode, named.headers.location]).toEqual([
+      307,
+      '/api/dtmsvr/topic/a%20b?x=1',
+    ]);
+    for (const url of ['/api/dtmsvr/topic/a/b/', '/api/dtmsvr/topic/a//']) {
+      expect((await api.app.inject({ method: 'DELETE', url })).statusCode).toBe(404);
+    }
     expect((await api.app.inject({ method: 'GET', url: '//evil.example/' })).statusCode).toBe(404);
   });
 
