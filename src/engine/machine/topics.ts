@@ -155,20 +155,28 @@ export function publishProblem(
   input: TransactionInput,
 ): OperationResult | undefined {
   if (input.type !== 'msg') return undefined;
+  const byHttpOnly = (input.protocol ?? 'http') === 'http';
   let rows = 0;
   for (const step of input.steps ?? []) {
-    const count = rowCountOf(topics, step);
-    if (count === 0) return error('topic not found');
-    rows += count;
+    const urls = urlsOf(topics, step);
+    if (urls.length === 0) return error('topic not found');
+    // dtm would try for ever (defect 12.13); a subscriber may be there for messages of gRPC.
+    const odd = byHttpOnly && topicOf(step) !== undefined ? urls.find(isNoHttpUrl) : undefined;
+    if (odd !== undefined) return error(`steps: the subscriber ${odd} is not called by HTTP`);
+    rows += urls.length;
   }
   return rows > MSG_ROWS_MAX
     ? error(`steps: ${rows} subscribers are more than ${MSG_ROWS_MAX}`)
     : undefined;
 }
 
-function rowCountOf(topics: TopicTable, step: StepInput): number {
+function urlsOf(topics: TopicTable, step: StepInput): readonly string[] {
   const name = topicOf(step);
-  return name === undefined ? 1 : (topics.load(name)?.subscribers.length ?? 0);
+  return name === undefined ? [step.action] : (topics.subscribersOf(name) ?? []);
+}
+
+function isNoHttpUrl(url: string): boolean {
+  return !url.startsWith('http://') && !url.startsWith('https://');
 }
 
 /** Topics have neither gid nor status. */

@@ -59,7 +59,8 @@ export function parseDelivery(customData: string): DeliveryTime | string {
   // PHP writes an empty map as an array.
   if (parsed === null || (Array.isArray(parsed) && parsed.length === 0)) return AT_ONCE;
   if (typeof parsed !== 'object' || Array.isArray(parsed)) return 'is not a JSON object';
-  const given = new Map(Object.entries(parsed));
+  // dtm's decoder matches keys in any case (dtm reference §11.30).
+  const given = new Map(Object.entries(parsed).map(([key, value]) => [key.toLowerCase(), value]));
   const delay: unknown = given.get('delay') ?? undefined;
   const deliverAt: unknown = given.get('deliver_at') ?? undefined;
   if (delay !== undefined && deliverAt !== undefined) return 'has both delay and deliver_at';

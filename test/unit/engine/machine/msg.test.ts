@@ -100,6 +100,15 @@ describe('prepare and submit', () => {
     expect(replica.get('g').state.dueMs).toBe(START_MS + 10_000);
   });
 
+  test('11.30: the keys of custom_data match in any case', () => {
+    const replica = new Replica();
+    replica.submit(msgInput(TWO, { customData: '{"Delay":60}' }));
+    expect(replica.get('g').state.dueMs).toBe(START_MS + 60_000);
+    const at = msgInput(TWO, { gid: 'h', customData: `{"DELIVER_AT":${START_MS + 90_000}}` });
+    replica.submit(at);
+    expect(replica.get('h').state.dueMs).toBe(START_MS + 90_000);
+  });
+
   test('5.8: an absolute time of delivery is an extension', () => {
     const replica = new Replica();
     replica.submit(msgInput(TWO, { customData: `{"deliver_at":${START_MS + 90_000}}` }));
@@ -314,6 +323,20 @@ describe('topics', () => {
     expect(message(replica.submit(input))).toBe('success');
     expect(replica.get('g').definition.branches).toEqual(before);
     expect(message(replica.submit(input))).toBe('success');
+  });
+
+  test('12.13: a subscriber that HTTP cannot call refuses messages of HTTP, not those of gRPC', () => {
+    const replica = new Replica();
+    subscribe(replica, 't', 'http://s/a', 'b:1/p.S/M');
+    const input = msgInput(['topic://t']);
+    for (const outcome of [replica.prepare(input), replica.submit(input)]) {
+      expect(message(outcome)).toBe('error: steps: the subscriber b:1/p.S/M is not called by HTTP');
+    }
+    expect(replica.find('g')).toBeUndefined();
+    for (const protocol of ['grpc', 'json-rpc'] as const) {
+      const other = msgInput(['topic://t'], { gid: protocol, protocol });
+      expect(message(replica.submit(other))).toBe('success');
+    }
   });
 
   test('12.10: a subscription counts with the next command of the same entry', () => {
