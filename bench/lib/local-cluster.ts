@@ -24,6 +24,8 @@ import { stopProcess } from './processes.ts';
 export interface LocalNode {
   readonly id: number;
   readonly url: string;
+  /** host:port of its gRPC API. */
+  readonly grpcAddress: string;
   readonly directory: string;
   child: ChildProcess | undefined;
 }
@@ -112,6 +114,7 @@ export class LocalCluster {
       return {
         id,
         url: `http://127.0.0.1:${port(id, 0)}`,
+        grpcAddress: `127.0.0.1:${port(id, 1)}`,
         directory: nodeDirectory,
         child: undefined,
       };
