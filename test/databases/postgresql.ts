@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import pg from 'pg';
 import {
   type Account,
   findBinary,
@@ -32,6 +33,12 @@ function serverAccount(): Account | Skipped | undefined {
   } catch {
     return { kind: 'skipped', reason: 'no user postgres, and PostgreSQL does not run as root' };
   }
+}
+
+async function answers(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.end();
 }
 
 export async function startPostgreSql(): Promise<SqlServer | Skipped> {
@@ -66,6 +73,7 @@ export async function startPostgreSql(): Promise<SqlServer | Skipped> {
     'fsync=off',
     'shared_buffers=16MB',
   ];
+  const url = `postgres://${USER}:${PASSWORD}@127.0.0.1:${port}/${DATABASE}`;
   const server = await ServerProcess.start({
     binary,
     parameters: ['-D', data, ...settings.flatMap((setting) => ['-c', setting])],
@@ -73,6 +81,8 @@ export async function startPostgreSql(): Promise<SqlServer | Skipped> {
     directory,
     stopSignal: 'SIGINT',
     account,
+    // It accepts, and refuses, while it recovers.
+    probe: () => answers(url),
   });
   return {
     kind: 'postgresql',
@@ -81,7 +91,7 @@ export async function startPostgreSql(): Promise<SqlServer | Skipped> {
     user: USER,
     password: PASSWORD,
     database: DATABASE,
-    url: `postgres://${USER}:${PASSWORD}@127.0.0.1:${port}/${DATABASE}`,
+    url,
     process: server,
     stop: () => server.stop(),
   };

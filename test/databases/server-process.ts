@@ -37,6 +37,8 @@ export interface ServerCommand {
   /** What ends it in an orderly way. */
   readonly stopSignal: NodeJS.Signals;
   readonly account?: Account | undefined;
+  /** Succeeds once the server serves, where accepting connections is not enough. */
+  readonly probe?: () => Promise<unknown>;
 }
 
 /** The path of the first of `names` that is found on PATH or in the usual folders. */
@@ -120,9 +122,9 @@ export class ServerProcess {
     return this.#child?.pid;
   }
 
-  /** Starts the process, again after `kill`, and waits until its port accepts. */
+  /** Starts the process, again after `kill`, and waits until it serves. */
   async run(): Promise<void> {
-    const { binary, parameters, directory, port, account } = this.#command;
+    const { binary, parameters, directory, account } = this.#command;
     const [program = binary, ...rest] = asAccount(binary, parameters, account);
     const child = spawn(program, rest, { cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
@@ -136,7 +138,7 @@ export class ServerProcess {
       this.#output += String(error);
     });
     const giveUpAt = performance.now() + READY_WITHIN_MS;
-    while (!(await accepts(port))) {
+    while (!(await this.#serves())) {
       if (child.exitCode !== null || performance.now() > giveUpAt) {
         throw new Error(`${binary} did not start:\n${this.#output}`);
       }
@@ -155,6 +157,18 @@ export class ServerProcess {
     await this.#end(this.#command.stopSignal);
     clearTimeout(timer);
     await rm(this.#command.directory, { recursive: true, force: true });
+  }
+
+  async #serves(): Promise<boolean> {
+    const { port, probe } = this.#command;
+    if (!(await accepts(port))) return false;
+    return (
+      probe === undefined ||
+      (await probe().then(
+        () => true,
+        () => false,
+      ))
+    );
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {

@@ -17,7 +17,7 @@ import { checkTable, DEFAULT_TABLE } from './table.ts';
 
 /** What is used of mongodb's ClientSession. */
 export interface MongoSession {
-  startTransaction(): void;
+  startTransaction(options?: { readonly writeConcern: { readonly w: 'majority' } }): void;
   commitTransaction(): Promise<unknown>;
   abortTransaction(): Promise<unknown>;
   endSession(): Promise<unknown>;
@@ -25,7 +25,10 @@ export interface MongoSession {
 export interface MongoCollection {
   findOne(filter: object, options?: object): Promise<unknown>;
   insertOne(document: object, options?: object): Promise<unknown>;
-  createIndex(keys: object, options?: object): Promise<unknown>;
+  createIndex(
+    keys: Readonly<Record<string, 1>>,
+    options?: { readonly unique: boolean; readonly name: string },
+  ): Promise<unknown>;
 }
 export interface MongoConnection<Session> {
   startSession(): Session;
@@ -33,6 +36,8 @@ export interface MongoConnection<Session> {
 }
 
 const DUPLICATE_KEY = 11_000;
+/** A row that a fail-over of the replica set could take back would decide nothing. */
+const DURABLE = { writeConcern: { w: 'majority' } } as const;
 
 function keyOf({ gid, branchId, op, barrierId }: BarrierRow) {
   return { gid, branch_id: branchId, op, barrier_id: barrierId };
@@ -54,7 +59,7 @@ export class MongoBarrier<Session extends MongoSession> implements Barrier<Sessi
 
   /** Creates the unique index without which two requests at once could both run. */
   async createIndex(): Promise<void> {
-    const keys = { gid: 1, branch_id: 1, op: 1, barrier_id: 1 };
+    const keys = { gid: 1, branch_id: 1, op: 1, barrier_id: 1 } as const;
     await this.#collection.createIndex(keys, { unique: true, name: 'uniq_barrier' });
   }
 
@@ -65,7 +70,7 @@ export class MongoBarrier<Session extends MongoSession> implements Barrier<Sessi
     const { origin, own } = barrierRows(branch);
     const session = this.#client.startSession();
     try {
-      session.startTransaction();
+      session.startTransaction(DURABLE);
       const result = await this.#run(session, { origin, own, op: branch.op }, business);
       try {
         await session.commitTransaction();
@@ -114,8 +119,9 @@ export class MongoBarrier<Session extends MongoSession> implements Barrier<Sessi
 
   /** Looks first: a duplicate key would abort the whole transaction. */
   async #insert(row: BarrierRow, session: Session | undefined): Promise<boolean> {
-    const options = session === undefined ? {} : { session };
-    if ((await this.#collection.findOne(keyOf(row), options)) !== null) return false;
+    const options = session === undefined ? DURABLE : { session };
+    const found = await this.#collection.findOne(keyOf(row), session === undefined ? {} : options);
+    if (found !== null) return false;
     const { transactionType, reason } = row;
     const document = { trans_type: transactionType, ...keyOf(row), reason };
     await this.#collection.insertOne(document, options);
