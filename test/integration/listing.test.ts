@@ -56,7 +56,7 @@ describe('all', () => {
     expect(page.transactions?.[0]).toEqual(await on.client.transaction(gid));
   });
 
-  it('1.4: newest first, exact limit, no gid twice or missing while others are inserted', async () => {
+  it('1.4, defect 12.29: newest first, exact limit, no gid twice or missing while others are inserted', async () => {
     const before: string[] = [];
     for (let i = 0; i < 45; i += 1) before.push(await prepare('page'));
     const found = await pages('limit=7', async () => {

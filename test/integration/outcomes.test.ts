@@ -73,7 +73,7 @@ describe.concurrent('what a participant receives', () => {
     expect(on.participant.callsOf(`${gid}/b`)[0]?.body).toBe('{"old":true}');
   });
 
-  it('5.2: a compensation gets the payload and branch id of its step', async () => {
+  it('5.2.1: a compensation gets the payload and branch id of its step', async () => {
     const { gid } = await oneStep([FAILURE]);
     await on.client.ended(gid, 'failed');
     const [call] = on.participant.callsOf(`${gid}/c`);
@@ -81,7 +81,7 @@ describe.concurrent('what a participant receives', () => {
     expect(call).toMatchObject({ method: 'POST', body: '{"amount":1}' });
   });
 
-  it('11.3: empty URLs succeed without a call', async () => {
+  it('5.7.12, 11.3: empty URLs succeed without a call', async () => {
     const gid = freshGid();
     const body = saga(gid, [NO_CALLS, {}, { action: '' }], { wait_result: true });
     expect((await on.client.post('submit', body)).text).toBe(SUCCESS_TEXT);
@@ -97,7 +97,7 @@ describe.concurrent('what a participant receives', () => {
     expect((await on.client.transaction(gid)).status).toBe('succeed');
   });
 
-  it('5.2: 100 steps run in order, with ids 01 to 100', async () => {
+  it('5.2.1: 100 steps run in order, with ids 01 to 100', async () => {
     const gid = freshGid();
     const steps = Array.from({ length: 100 }, (_, step) => ({
       action: on.participant.on(`${gid}/${step}`),
@@ -120,7 +120,7 @@ describe.concurrent('what an answer means', () => {
     }
   });
 
-  it('11.1, 5.12: FAILURE in a 200, a 500 or any other body is failure, with exact reasons', async () => {
+  it('5.7.4, 5.12.1, 11.1: FAILURE in a 200, a 500 or any other body is failure, with exact reasons', async () => {
     const cases: readonly (readonly [ScriptedAnswer, string])[] = [
       [{ status: 200, body: '{"dtm_result":"FAILURE"}' }, '{"dtm_result":"FAILURE"} FAILURE'],
       [{ status: 500, body: 'broken FAILURE' }, 'broken FAILURE'],
@@ -193,7 +193,7 @@ describe.concurrent('what an answer means', () => {
     await on.client.post('forceStop', { gid: `${gid}-loop` });
   });
 
-  it('5.6: request_timeout bounds a hanging call, which is retried', async () => {
+  it('5.6.5: request_timeout bounds a hanging call, which is retried', async () => {
     const started = performance.now();
     const { gid, reply, calls } = await oneStep([{ hang: true }, {}], {
       ...QUICK,
@@ -206,7 +206,7 @@ describe.concurrent('what an answer means', () => {
     expect(calls()).toHaveLength(2);
   });
 
-  it('defect 12.19: request_timeout may be longer than 5 s; the next step follows at once', async () => {
+  it('5.7.11, defect 12.19: request_timeout may be longer than 5 s; the next step follows at once', async () => {
     const gid = freshGid();
     const slow = on.participant.on(`${gid}/slow`, { delayMs: 6_000 });
     const next = on.participant.on(`${gid}/next`);
@@ -270,7 +270,7 @@ describe.concurrent('what an answer means', () => {
     expect(on.participant.callsOf(`${gid}/c`)).toHaveLength(3);
   });
 
-  it('5.6: ongoing keeps retry_interval, unknown doubles it', async () => {
+  it('5.6.4, 5.6.5: ongoing keeps retry_interval, unknown doubles it', async () => {
     const spans = async (answer: ScriptedAnswer) => {
       const { gid, calls } = await oneStep([answer, answer, answer, {}], QUICK);
       await on.client.ended(gid, 'succeed');
@@ -290,7 +290,7 @@ describe.concurrent('what an answer means', () => {
 });
 
 describe.concurrent('wait_result', () => {
-  it('5.4: an ongoing or unknown branch answers 409 without a reason, and the saga goes on', async () => {
+  it('5.4.2, 5.4.3: an ongoing or unknown branch answers 409 without a reason, and the saga goes on', async () => {
     for (const answer of [ONGOING, ERROR]) {
       const { gid, reply } = await oneStep([answer, {}], { ...QUICK, wait_result: true });
       expect([reply.status, reply.text]).toEqual([409, NOT_FINISHED]);
@@ -299,7 +299,7 @@ describe.concurrent('wait_result', () => {
     }
   });
 
-  it('5.4: on every node the answer of a finished saga is the same', async () => {
+  it('5.4.1: on every node the answer of a finished saga is the same', async () => {
     for (const { id } of on.cluster.nodes) {
       const gid = freshGid();
       const action = on.participant.on(gid, FAILURE);
@@ -312,7 +312,7 @@ describe.concurrent('wait_result', () => {
     }
   });
 
-  it('11.9: the reason is told while a compensation is still pending', async () => {
+  it('5.4.7, 11.9: the reason is told while a compensation is still pending', async () => {
     const gid = freshGid();
     const action = on.participant.on(`${gid}/a`, FAILURE);
     const compensate = on.participant.on(`${gid}/c`, ERROR, {});
@@ -324,7 +324,7 @@ describe.concurrent('wait_result', () => {
     await on.client.ended(gid, 'failed');
   });
 
-  it('11.36: the answer comes within 8 s even when branches are slow', async () => {
+  it('5.4.9, 11.36: the answer comes within 8 s even when branches are slow', async () => {
     const { opened, open } = gate();
     const started = performance.now();
     const { gid, reply } = await oneStep([{ after: opened }], {
@@ -337,7 +337,7 @@ describe.concurrent('wait_result', () => {
     await on.client.ended(gid, 'succeed');
   });
 
-  it('11.7: a submit waits by its own wait_result; prepare never does', async () => {
+  it('5.4.8, 11.7: a submit waits by its own wait_result; prepare never does', async () => {
     const gid = freshGid();
     const { opened, open } = gate();
     const action = on.participant.on(gid, { after: opened });

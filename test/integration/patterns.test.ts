@@ -72,7 +72,7 @@ describe.each(PROTOCOLS)('tcc and xa over %s', (_name, send, done) => {
     );
   });
 
-  it('11.7: an abort waits by the stored options, and says why', async () => {
+  it('5.3.4, 5.12.6, 11.7: an abort waits by the stored options, and says why', async () => {
     const gid = freshGid('tcc-abort');
     const named = { gid, trans_type: 'tcc' };
     await expectDone(send('prepare', { ...named, wait_result: true }), done);
@@ -85,7 +85,7 @@ describe.each(PROTOCOLS)('tcc and xa over %s', (_name, send, done) => {
     });
   });
 
-  it('11.12: xa commits in order of registration, by POST without a body', async () => {
+  it('5.9.2, 11.12: xa commits in order of registration, by POST without a body', async () => {
     const gid = freshGid('xa');
     await expectDone(send('prepare', { gid, trans_type: 'xa' }), done);
     for (const id of ['01', '02'])
@@ -138,7 +138,7 @@ describe('tcc and xa over HTTP alone', () => {
     await on.client.ended(gid, 'succeed');
   });
 
-  it('5.5: a tcc that nobody ends is cancelled after its timeout, and says so', async () => {
+  it('5.5.2, 5.5.6, 5.9.5: a tcc that nobody ends is cancelled after its timeout, and says so', async () => {
     const gid = freshGid('tcc-timeout');
     const named = { gid, trans_type: 'tcc' };
     await expectDone(byHttp('prepare', { ...named, timeout_to_fail: 1 }), SUCCESS_TEXT);
@@ -179,7 +179,7 @@ describe('msg', () => {
     },
   );
 
-  it('5.8: one that is never submitted is asked about, and sent when the answer says so', async () => {
+  it('5.8.1: one that is never submitted is asked about, and sent when the answer says so', async () => {
     const [sent, dropped] = [freshGid('msg-sent'), freshGid('msg-dropped')];
     for (const [gid, answer] of [
       [sent, {}],
@@ -204,7 +204,7 @@ describe('msg', () => {
     expect(await on.client.branches(sent)).toEqual(['succeed']);
   });
 
-  it('5.4: an abort of a prepared one ends it without a call', async () => {
+  it('5.1.1: an abort of a prepared one ends it without a call', async () => {
     const gid = freshGid('msg-abort');
     const steps = [{ action: on.participant.url(`${gid}-step`) }];
     await expectDone(byHttp('prepare', msg(gid, steps)), SUCCESS_TEXT);
@@ -279,7 +279,7 @@ describe('workflow', () => {
     data,
   });
 
-  it('11.23, 12.7: progress is recorded and shown to the next run; the end keeps what the start gave', async () => {
+  it('5.10.3, 11.23, 12.7: progress is recorded and shown to the next run; the end keeps what the start gave', async () => {
     const gid = freshGid('wf');
     const start = {
       gid,
@@ -312,7 +312,7 @@ describe('workflow', () => {
     expect(all.map((found) => found.gid)).toContain(gid);
   });
 
-  it('the first record of a step stands, and other content is no business failure', async () => {
+  it('12.11: the first record of a step stands, and other content is no business failure', async () => {
     const gid = freshGid('wf-first');
     const named = { gid, trans_type: 'workflow' };
     await byHttp('prepareWorkflow', named);
@@ -327,7 +327,7 @@ describe('workflow', () => {
     });
   });
 
-  it('5.10, 11.22: a client that falls silent is called back by POST, with its name and data', async () => {
+  it('5.10.2, 5.10.5, 11.22: a client that falls silent is called back by POST, with its name and data', async () => {
     const gid = freshGid('wf-resume');
     const query_prepared = on.participant.url(`${gid}-resume`);
     const data = Buffer.from('{"id":1}').toString('base64');

@@ -139,7 +139,7 @@ describe('repeated submits', () => {
     expect(on.participant.callsOf(`${gid}/a`)).toHaveLength(1);
   });
 
-  it('5.3: a bare submit runs what was prepared; what it gives besides overrides', async () => {
+  it('5.3.1, 5.3.3: a bare submit runs what was prepared; what it gives besides overrides', async () => {
     const gid = freshGid();
     const prepared = oneStep(on, gid, { timeout_to_fail: 50, branch_headers: { 'x-from': 'p' } });
     await on.client.post('prepare', prepared);

@@ -24,14 +24,14 @@ const order = (gid: string) => on.participant.order(`${gid}/`).map((name) => nam
 const custom = (value: object) => ({ custom_data: JSON.stringify(value) });
 
 describe.concurrent('sequential sagas', () => {
-  it('5.7: steps run one after the other, in order, and no compensation is called', async () => {
+  it('5.7.2, 5.7.3: steps run one after the other, in order, and no compensation is called', async () => {
     const gid = freshGid();
     const body = saga(gid, steps(gid, 4), { wait_result: true });
     expect((await on.client.post('submit', body)).text).toBe(SUCCESS_TEXT);
     expect(order(gid)).toEqual(['a1', 'a2', 'a3', 'a4']);
   });
 
-  it('11.11: the failed step itself is compensated too, in reverse order', async () => {
+  it('5.7.5, 5.7.9, 11.11: the failed step itself is compensated too, in reverse order', async () => {
     const gid = freshGid();
     await on.client.post('submit', saga(gid, steps(gid, 4, { a3: [FAILURE] })));
     await on.client.ended(gid, 'failed');
@@ -48,7 +48,7 @@ describe.concurrent('sequential sagas', () => {
     ]);
   });
 
-  it('5.7: when step 1 fails, step 2 is neither called nor compensated', async () => {
+  it('5.7.9: when step 1 fails, step 2 is neither called nor compensated', async () => {
     const gid = freshGid();
     await on.client.post('submit', saga(gid, steps(gid, 2, { a1: [FAILURE] })));
     await on.client.ended(gid, 'failed');
@@ -77,7 +77,7 @@ describe.concurrent('sequential sagas', () => {
     expect((await on.client.transaction(gid))['concurrent']).toBe(true);
   });
 
-  it('5.7: orders are honoured in sequential mode as well', async () => {
+  it('5.7.8: orders are honoured in sequential mode as well', async () => {
     const gid = freshGid();
     const body = saga(gid, steps(gid, 3), { ...custom({ orders: { 2: [0, 1] } }) });
     await on.client.post('submit', body);
@@ -87,7 +87,7 @@ describe.concurrent('sequential sagas', () => {
 });
 
 describe.concurrent('concurrent sagas', () => {
-  it('5.7: without orders all actions are under way at once', async () => {
+  it('5.7.2: without orders all actions are under way at once', async () => {
     const gid = freshGid();
     const { opened, open } = gate();
     const held = [{ after: opened }];
@@ -99,7 +99,7 @@ describe.concurrent('concurrent sagas', () => {
     expect(order(gid).sort()).toEqual(['a1', 'a2', 'a3']);
   });
 
-  it('5.7: orders hold steps back forward, and their predecessors on the way back', async () => {
+  it('5.7.6, 5.7.8: orders hold steps back forward, and their predecessors on the way back', async () => {
     const gid = freshGid();
     const { opened, open } = gate();
     const script = { a1: [{ after: opened }], a4: [FAILURE] };
@@ -114,7 +114,7 @@ describe.concurrent('concurrent sagas', () => {
     expect(order(gid).slice(6).sort()).toEqual(['c1', 'c2']);
   });
 
-  it('5.7: all that may have run is compensated, steps never runnable are not', async () => {
+  it('5.7.5: all that may have run is compensated, steps never runnable are not', async () => {
     const gid = freshGid();
     const script = { a1: [FAILURE], a2: [ERROR] };
     const more = { ...QUICK, ...custom({ concurrent: true, orders: { 2: [0] } }) };
@@ -144,7 +144,7 @@ describe.concurrent('concurrent sagas', () => {
 });
 
 describe.concurrent('timeouts', () => {
-  it('5.5, defect 12.14: timeout_to_fail aborts with its reason, in about that time', async () => {
+  it('5.5.4, 5.5.6, 5.7.1, 5.12.4, defect 12.14: timeout_to_fail aborts with its reason, in about that time', async () => {
     const gid = freshGid();
     const body = saga(gid, steps(gid, 2, { a1: [ONGOING] }), { ...QUICK, timeout_to_fail: 3 });
     const started = performance.now();
@@ -159,7 +159,7 @@ describe.concurrent('timeouts', () => {
     expect(order(gid).at(-1)).toBe('c1');
   });
 
-  it('5.4: a wait that ends by the timeout answers 409 with its reason', async () => {
+  it('5.4.5: a wait that ends by the timeout answers 409 with its reason', async () => {
     const gid = freshGid();
     const body = saga(gid, steps(gid, 1, { a1: [{ hang: true }, {}] }), {
       timeout_to_fail: 1,
@@ -174,7 +174,7 @@ describe.concurrent('timeouts', () => {
     await on.client.ended(gid, 'failed');
   });
 
-  it('5.5: the age counts from the prepare', async () => {
+  it('5.5.4: the age counts from the prepare', async () => {
     const gid = freshGid();
     const body = saga(gid, steps(gid, 1, { a1: [ONGOING] }), { ...QUICK, timeout_to_fail: 2 });
     await on.client.post('prepare', body);
@@ -187,7 +187,7 @@ describe.concurrent('timeouts', () => {
     expect(rollback_reason).toBe('Timeout after 2 seconds');
   });
 
-  it('5.5: an aborting saga never times out', async () => {
+  it('5.5.4: an aborting saga never times out', async () => {
     const gid = freshGid();
     const script = { a1: [FAILURE], c1: [ERROR, ERROR, {}] };
     const body = saga(gid, steps(gid, 1, script), { ...QUICK, timeout_to_fail: 1 });
@@ -198,7 +198,7 @@ describe.concurrent('timeouts', () => {
 });
 
 describe.concurrent('retry_limit', () => {
-  it('11.16, defect 12.17: L allows L + 1 calls, then the saga is rolled back', async () => {
+  it('5.7.13, 5.12.5, 11.16, defect 12.17: L allows L + 1 calls, then the saga is rolled back', async () => {
     for (const [limit, answer] of [
       [1, ERROR],
       [2, ONGOING],
@@ -216,7 +216,7 @@ describe.concurrent('retry_limit', () => {
     }
   });
 
-  it('5.7: retry_count is where the count starts; wait_result tells the reason', async () => {
+  it('5.4.5, 5.7.13: retry_count is where the count starts; wait_result tells the reason', async () => {
     const gid = freshGid();
     const body = saga(gid, steps(gid, 1, { a1: [ERROR] }), {
       retry_limit: 3,
@@ -229,7 +229,7 @@ describe.concurrent('retry_limit', () => {
     expect(on.participant.callsOf(`${gid}/a1`)).toHaveLength(2);
   });
 
-  it('5.7: what succeeds within the limit goes on, and compensations do not count', async () => {
+  it('5.7.13: what succeeds within the limit goes on, and compensations do not count', async () => {
     const gid = freshGid();
     const script = { a1: [ERROR, {}], a2: [FAILURE], c2: [ERROR, ERROR, {}] };
     await on.client.post('submit', saga(gid, steps(gid, 2, script), { ...QUICK, retry_limit: 1 }));

@@ -65,7 +65,7 @@ function shown({ definition }: Transaction): readonly string[] {
 }
 
 describe('prepare and submit', () => {
-  test('5.2: one row per step, in step order; the check-back is the hidden first row', () => {
+  test('5.2.2: one row per step, in step order; the check-back is the hidden first row', () => {
     const replica = prepared();
     const stored = replica.get('g');
     expect(shown(stored)).toEqual(['01 action http://a/in 0', '02 action http://b/in 1']);
@@ -78,12 +78,12 @@ describe('prepare and submit', () => {
     expect(stored.state).toMatchObject({ status: 'prepared', dueMs: START_MS + 35_000 });
   });
 
-  test('5.5: the given timeout says when the client is asked', () => {
+  test('5.5.1, 5.5.3: the given timeout says when the client is asked', () => {
     const replica = prepared(msgInput(TWO, { options: { timeoutToFailS: 3 } }));
     expect(replica.get('g').state.dueMs).toBe(START_MS + 3000);
   });
 
-  test('5.3: a submit that gives nothing runs what was prepared', () => {
+  test('5.3.3: a submit that gives nothing runs what was prepared', () => {
     const replica = prepared();
     replica.nowMs += 500;
     expect(message(replica.submit(bare()))).toBe('success');
@@ -93,7 +93,7 @@ describe('prepare and submit', () => {
     expect(state).toMatchObject({ status: 'submitted', createTimeMs: START_MS });
   });
 
-  test('5.8: a delay that only the submit states is kept, and counts from the creation', () => {
+  test('5.3.2, 5.8.2: a delay that only the submit states is kept, and counts from the creation', () => {
     const replica = prepared();
     replica.nowMs += 4000;
     replica.submit(msgInput(TWO, { customData: '{"delay":10}' }));
@@ -109,7 +109,7 @@ describe('prepare and submit', () => {
     expect(replica.get('h').state.dueMs).toBe(START_MS + 90_000);
   });
 
-  test('5.8: an absolute time of delivery is an extension', () => {
+  test('5.8.2: an absolute time of delivery is an extension', () => {
     const replica = new Replica();
     replica.submit(msgInput(TWO, { customData: `{"deliver_at":${START_MS + 90_000}}` }));
     expect(replica.get('g').state.dueMs).toBe(START_MS + 90_000);
@@ -245,7 +245,7 @@ describe('abort', () => {
     }
   });
 
-  test('12.15: stores a reason where the client gives none', () => {
+  test('5.12.7, 12.15: stores a reason where the client gives none', () => {
     const replica = prepared();
     abort(replica);
     expect(replica.get('g').state.rollbackReason).toBe('aborted by its client');
@@ -279,14 +279,14 @@ describe('abort', () => {
 });
 
 describe('topics', () => {
-  test('5.2: a topic with one subscriber is one row without suffix', () => {
+  test('5.2.3: a topic with one subscriber is one row without suffix', () => {
     const replica = new Replica();
     subscribe(replica, 'orders', 'http://s/a');
     replica.submit(msgInput(['topic://orders', 'http://b/in']));
     expect(shown(replica.get('g'))).toEqual(['01 action http://s/a 0', '02 action http://b/in 1']);
   });
 
-  test('5.2: a topic with several is one row each, in the order of subscription, with one payload', () => {
+  test('5.2.4: a topic with several is one row each, in the order of subscription, with one payload', () => {
     const replica = new Replica();
     subscribe(replica, 'orders', 'http://s/b', 'http://s/a');
     replica.submit(msgInput(['http://x/in', 'topic://orders']));
@@ -301,7 +301,7 @@ describe('topics', () => {
   test.each([
     ['that is unknown', []],
     ['that is empty', ['http://s/a']],
-  ])('5.8: a topic %s makes prepare and submit fail, and leaves nothing behind', (_, urls) => {
+  ])('5.8.5: a topic %s makes prepare and submit fail, and leaves nothing behind', (_, urls) => {
     const replica = new Replica();
     subscribe(replica, 'orders', ...urls);
     for (const url of urls) replica.operate({ kind: 'unsubscribe', topic: 'orders', url });
@@ -312,7 +312,7 @@ describe('topics', () => {
     expect(replica.find('g')).toBeUndefined();
   });
 
-  test('11.13: expansion happens at prepare: a submit runs those rows, whatever the topic is now', () => {
+  test('5.8.6, 11.13: expansion happens at prepare: a submit runs those rows, whatever the topic is now', () => {
     const replica = new Replica();
     subscribe(replica, 'orders', 'http://s/a', 'http://s/b');
     const input = msgInput(['topic://orders']);

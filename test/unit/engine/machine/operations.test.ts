@@ -325,7 +325,7 @@ describe('abort', () => {
 describe('forceStop', () => {
   const stop = { kind: 'forceStop', gid: 's1', by: 'ops', reason: 'bank is down' } as const;
 
-  test('defect 12.15: ends a transaction and stores by whom and why', () => {
+  test('5.12.7, defect 12.15: ends a transaction and stores by whom and why', () => {
     const replica = new Replica();
     replica.submit(sagaInput('s1', 1));
     expect(replica.operate(stop)).toMatchObject({ kind: 'success', status: 'failed' });
@@ -355,7 +355,7 @@ describe('forceStop', () => {
     );
   });
 
-  test('defect 12.24: a repeat is a success, and a race with a submit is never an error', () => {
+  test('5.11.2, defect 12.24: a repeat is a success, and a race with a submit is never an error', () => {
     const replica = new Replica();
     replica.prepare(sagaInput('s1', 1));
     replica.operate(stop);

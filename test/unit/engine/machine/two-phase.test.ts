@@ -87,7 +87,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(replica.get('g').state.status).toBe('prepared');
   });
 
-  test('5.5: a prepared one is due at its own limit, by default at TimeoutToFail', () => {
+  test('5.5.1: a prepared one is due at its own limit, by default at TimeoutToFail', () => {
     const replica = new Replica();
     replica.prepare(bare(type));
     expect(replica.get('g').state.dueMs).toBe(replica.nowMs + 35_000);
@@ -95,7 +95,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(replica.get('h').state.dueMs).toBe(replica.nowMs + 3000);
   });
 
-  test('5.1: a bare submit without any prepare is accepted, branchless, and may succeed at once', () => {
+  test('5.1.6: a bare submit without any prepare is accepted, branchless, and may succeed at once', () => {
     const replica = new Replica();
     expect(message(replica.submit(bare(type)))).toBe('success');
     replica.advance('g', 'submitted', [], { to: 'succeed' });
@@ -103,7 +103,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(replica.state.keys(activeRange())).toHaveLength(0);
   });
 
-  test('11.12: each branch adds two rows, backward first', () => {
+  test('5.2.5, 11.12: each branch adds two rows, backward first', () => {
     const { definition, state } = prepared(type).get('g');
     const shown = definition.branches.map(({ branchId, op, url }) => `${branchId} ${op} ${url}`);
     expect(shown).toEqual(
@@ -124,7 +124,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(state.branches.map(({ status }) => status)).toEqual(Array(4).fill('prepared'));
   });
 
-  test('5.3: a bare submit keeps the registered rows, and what it gives besides overrides', () => {
+  test('5.3.1: a bare submit keeps the registered rows, and what it gives besides overrides', () => {
     const replica = prepared(type, { timeoutToFailS: 60, branchHeaders: { a: '1' } });
     const before = replica.get('g').definition;
     replica.nowMs += 500;
@@ -268,7 +268,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(abort(replica, type)).toMatchObject({ kind: 'success', waitResult: true });
   });
 
-  test('5.5: a timeout is believed only of a prepared one whose limit has passed', () => {
+  test('5.5.2: a timeout is believed only of a prepared one whose limit has passed', () => {
     const replica = prepared(type);
     const reason = 'Timeout after 35 seconds';
     const decision = { to: 'aborting', reason, compensate: [] } as const;
@@ -301,7 +301,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(backward.get('g').state.status).toBe('aborting');
   });
 
-  test('5.9: a failure does not end a row', () => {
+  test('5.9.3: a failure does not end a row', () => {
     const replica = prepared(type);
     replica.submit(bare(type));
     replica.advance('g', 'submitted', [result(3, 'failure')]);
@@ -352,7 +352,7 @@ describe('registerBranch', () => {
     },
   );
 
-  test('5.2: nested and oddly padded ids are opaque', () => {
+  test('5.2.7, 11.32: nested and oddly padded ids are opaque', () => {
     const replica = prepared('tcc');
     for (const branchId of ['0201', '10', '1', '01-01', '支店', ' ']) {
       expect(message(register(replica, 'tcc', branchId))).toBe('success');
@@ -360,7 +360,7 @@ describe('registerBranch', () => {
     expect(replica.get('g').definition.branches).toHaveLength(16);
   });
 
-  test('5.2: empty URLs and an empty payload are accepted', () => {
+  test('5.2.5: empty URLs and an empty payload are accepted', () => {
     const replica = new Replica();
     replica.prepare(bare('tcc'));
     const empty = { registration: { kind: 'tcc', confirm: '', cancel: '' }, payload: bytes('') };
@@ -377,7 +377,7 @@ describe('registerBranch', () => {
   });
 
   test.each(['submitted', 'succeed', 'aborting', 'failed'] as const)(
-    '5.9: of one that is %s it is a failure with dtm’s text, known or not',
+    '5.9.5: of one that is %s it is a failure with dtm’s text, known or not',
     (status) => {
       const replica = prepared('tcc');
       if (status === 'submitted' || status === 'succeed') replica.submit(bare('tcc'));

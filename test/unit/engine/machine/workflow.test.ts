@@ -72,7 +72,7 @@ function progress(replica: Replica): readonly string[] {
 }
 
 describe('prepareWorkflow', () => {
-  test('5.10: creates the record; the first callback is due one interval later', () => {
+  test('5.10.1: creates the record; the first callback is due one interval later', () => {
     const replica = started();
     const { definition, state } = replica.get('w');
     expect(state).toMatchObject({ status: 'prepared', dueMs: START_MS + 10_000 });
@@ -82,7 +82,7 @@ describe('prepareWorkflow', () => {
     expect(definition.payloads).toEqual([]);
   });
 
-  test('11.23: finds what exists in any status, and whatever its type', () => {
+  test('5.10.8, 11.23: finds what exists in any status, and whatever its type', () => {
     const replica = started();
     end(replica, FAILED);
     expect(prepare(replica)).toMatchObject({ kind: 'success', status: 'failed' });
@@ -93,7 +93,7 @@ describe('prepareWorkflow', () => {
     });
   });
 
-  test('5.10: a run that begins keeps the callback away, without hurrying its back-off', () => {
+  test('5.6.7, 5.10.5: a run that begins keeps the callback away, without hurrying its back-off', () => {
     const replica = started();
     replica.nowMs += 12_000;
     const late = { retryAtMs: START_MS + 52_000, intervalMs: 40_000, atMs: START_MS + 11_000 };
@@ -143,7 +143,7 @@ describe('registerBranch', () => {
     expect(replica.get('w').state.branches[2]).toMatchObject({ finishTimeMs: START_MS });
   });
 
-  test('5.10: progress keeps the callback away and brings the base interval back', () => {
+  test('5.6.7, 5.10.5: progress keeps the callback away and brings the base interval back', () => {
     const replica = started();
     const late = { retryAtMs: START_MS + 52_000, intervalMs: 40_000, atMs: START_MS + 11_000 };
     replica.advance('w', 'prepared', [result(0, 'unknown', late)]);
@@ -206,7 +206,7 @@ describe('registerBranch', () => {
 });
 
 describe('submit', () => {
-  test('1.4: moves a prepared workflow to the end that its client says; 12.7: and keeps the rest', () => {
+  test('1.4, 5.10.4: moves a prepared workflow to the end that its client says; 12.7: and keeps the rest', () => {
     const replica = started();
     register(replica, '01');
     replica.nowMs += 100;
@@ -224,7 +224,7 @@ describe('submit', () => {
     expect(progress(replica)).toHaveLength(1);
   });
 
-  test('5.12: a failed one keeps exactly the reason that its client gives', () => {
+  test('5.12.6: a failed one keeps exactly the reason that its client gives', () => {
     const replica = started();
     expect(end(replica, FAILED)).toBe('success');
     expect(replica.get('w').state).toMatchObject({
@@ -276,7 +276,7 @@ describe('submit', () => {
 
 describe('what else might end it', () => {
   test.each(['workflow', 'tcc', 'xa', 'msg', ''])(
-    '12.12: an abort that states %j is refused',
+    '5.10.6, 12.12: an abort that states %j is refused',
     (type) => {
       const replica = started();
       const request = { kind: 'abort', gid: 'w', type, rollbackReason: 'r' } as const;
@@ -287,7 +287,7 @@ describe('what else might end it', () => {
     },
   );
 
-  test('5.10: no answer of its callback, and no leader, decides', () => {
+  test('5.10.5: no answer of its callback, and no leader, decides', () => {
     const replica = started();
     replica.advance('w', 'prepared', [result(0, 'success')], { to: 'succeed' });
     replica.advance('w', 'prepared', [result(0, 'failure', { attempt: 2 })], {

@@ -26,7 +26,7 @@ const shape: fc.Arbitrary<Shape> = fc.integer({ min: 0, max: 5 }).chain((branche
 const seed = fc.integer();
 
 // The machine that runs this may be busy: the bound is on hanging, not on speed.
-describe('5.9: a tcc or xa', { timeout: 30_000 }, () => {
+describe('5.9.3: a tcc or xa', { timeout: 30_000 }, () => {
   test('always ends, calls every row of one direction in order, and none of the other', () => {
     fc.assert(
       fc.property(shape, seed, (given, number) => new TwoPhaseDriver(given, number).run()),

@@ -74,7 +74,7 @@ function ran(replica: Replica): readonly string[] {
 
 const nested = ['01', '0101', '02', '0201'];
 
-describe('5.9: order', () => {
+describe('5.9.1, 5.9.2: order', () => {
   test('tcc confirms in reverse order of registration, nested branches before their parents', () => {
     const order = ['confirm 0201', 'confirm 02', 'confirm 0101', 'confirm 01'];
     expect(ran(submitted('tcc', nested))).toEqual([...order, 'succeed']);
@@ -105,12 +105,12 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
   /** The first and the second row to be called forward, of branches 01 and 02. */
   const [first, second] = type === 'tcc' ? [3, 1] : [1, 3];
 
-  test('5.9: without a branch it ends at once, either way', () => {
+  test('5.9.4: without a branch it ends at once, either way', () => {
     expect(ran(submitted(type, []))).toEqual(['succeed']);
     expect(ran(aborting(type, []))).toEqual(['failed']);
   });
 
-  test('5.9: one row at a time', () => {
+  test('5.9.1: one row at a time', () => {
     const transaction = submitted(type, ['01', '02']).get('g');
     expect(next(transaction).call).toEqual([first]);
     const running = next(transaction, { inflight: new Set([first]) });
@@ -119,7 +119,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
   });
 
   test.each(['ongoing', 'unknown', 'failure'] as const)(
-    '5.9: an answer of %s stops there, and its row is called again in its time',
+    '5.9.3: an answer of %s stops there, and its row is called again in its time',
     (outcome) => {
       const replica = submitted(type, ['01', '02']);
       const retryAtMs = START_MS + 10_000;
@@ -159,7 +159,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(record).toMatchObject({ results: [{ row: first }], decision: undefined });
   });
 
-  test('5.2: empty URLs end their rows without calls and hold nothing up', () => {
+  test('5.2.5: empty URLs end their rows without calls and hold nothing up', () => {
     const transaction = submitted(type, ['01', '02', '03', '04'], '').get('g');
     const order = type === 'tcc' ? [7, 5, 3, 1] : [1, 3, 5, 7];
     const held: BranchResult[] = [];
@@ -178,7 +178,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(actions).toMatchObject({ call: [second], record: undefined });
   });
 
-  test('5.5: a prepared one waits for its submit, and times out at its limit', () => {
+  test('5.5.2: a prepared one waits for its submit, and times out at its limit', () => {
     const { state, ...more } = prepared(type, ['01']).get('g');
     const transaction = { state, ...more };
     const atMs = START_MS + 35_000;
@@ -201,7 +201,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     });
   });
 
-  test('5.5: once it is submitted or rolls back it never times out', () => {
+  test('5.5.2: once it is submitted or rolls back it never times out', () => {
     const late = START_MS + 1e9;
     expect(next(submitted(type, ['01']).get('g'), {}, late).call).toEqual([1]);
     expect(next(aborting(type, ['01']).get('g'), {}, late).call).toEqual([0]);

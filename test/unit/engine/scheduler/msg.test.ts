@@ -34,7 +34,7 @@ function secondsOf(node: SchedulerNode, op: string, startMs: number): readonly n
 }
 
 describe('delivery', () => {
-  it('5.8: calls the rows in order and ends, at the cost of two awaited commits', async () => {
+  it('5.8.3, 5.8.4: calls the rows in order and ends, at the cost of two awaited commits', async () => {
     const node = leading();
     await node.submit(msg(2));
     await node.clock.advance(10);
@@ -43,7 +43,7 @@ describe('delivery', () => {
     expect(node.advances).toHaveLength(1);
   });
 
-  it('5.8: stops at the first row that does not succeed, and retries it', async () => {
+  it('5.8.3: stops at the first row that does not succeed, and retries it', async () => {
     const node = leading();
     node.caller.answer = ({ branchId }) => ({ kind: branchId === '02' ? 'unknown' : 'success' });
     await node.submit(msg(3));
@@ -55,7 +55,7 @@ describe('delivery', () => {
     expect(status(node)).toBe('succeed');
   });
 
-  it('11.17: a failure is retried for ever, and never ends the message', async () => {
+  it('11.17, 5.8.4: a failure is retried for ever, and never ends the message', async () => {
     const node = leading({ config: { retryIntervalMsMax: 10_000 } });
     node.caller.answer = () => ({ kind: 'failure', detail: 'no' });
     await node.submit(msg(1));
@@ -67,7 +67,7 @@ describe('delivery', () => {
     expect(status(node)).toBe('succeed');
   });
 
-  it('11.10: calls all rows at once where `concurrent` says so; custom_data does not', async () => {
+  it('11.10, 5.8.3: calls all rows at once where `concurrent` says so; custom_data does not', async () => {
     const node = leading();
     node.caller.answer = ({ branchId }) =>
       branchId === '01' ? { kind: 'unknown', afterMs: 50 } : { kind: 'success', afterMs: 100 };
@@ -113,7 +113,7 @@ describe('delivery', () => {
 });
 
 describe('the check-back', () => {
-  it('5.8: comes after the timeout, with the parameters of 4.6, and success delivers at once', async () => {
+  it('5.5.3, 5.8.1: comes after the timeout, with the parameters of 4.6, and success delivers at once', async () => {
     const node = leading();
     const startMs = node.clock.nowMs;
     prepare(node, msg(2));
@@ -133,7 +133,7 @@ describe('the check-back', () => {
     expect(status(node)).toBe('succeed');
   });
 
-  it('5.8: a failure ends the message, delivers nothing, and 12.15: stores why', async () => {
+  it('5.8.1: a failure ends the message, delivers nothing, and 12.15: stores why', async () => {
     const node = leading();
     node.caller.answer = () => ({ kind: 'failure', detail: 'rolled back' });
     prepare(node, msg(2));
@@ -145,7 +145,7 @@ describe('the check-back', () => {
     });
   });
 
-  it('4.5: ongoing asks again at the base interval, unknown ever later', async () => {
+  it('4.5, 5.6.6: ongoing asks again at the base interval, unknown ever later', async () => {
     for (const [kind, distances] of [
       ['ongoing', [10, 10, 10]],
       ['unknown', [20, 40, 80]],
@@ -165,7 +165,7 @@ describe('the check-back', () => {
     }
   });
 
-  it('4.5: ongoing after unknown asks at the base interval again', async () => {
+  it('4.5, 5.6.6: ongoing after unknown asks at the base interval again', async () => {
     const node = leading();
     node.caller.answer = () => ({ kind: 'unknown' });
     prepare(node, msg(1));
@@ -259,7 +259,7 @@ describe('the check-back', () => {
 });
 
 describe('12.21: a delay', () => {
-  it('5.8: delivers when it is over, not before', async () => {
+  it('5.8.2: delivers when it is over, not before', async () => {
     const node = leading();
     const startMs = node.clock.nowMs;
     await node.submit(msg(2, { customData: '{"delay":20}' }));
@@ -315,7 +315,7 @@ describe('12.21: a delay', () => {
   });
 });
 
-describe('5.4: a wait for a message', () => {
+describe('5.4.6: a wait for a message', () => {
   function look(node: SchedulerNode) {
     const transaction = node.committedNow('g');
     if (transaction === undefined) throw new Error('no transaction');
@@ -333,7 +333,7 @@ describe('5.4: a wait for a message', () => {
     expect(look(node)).toEqual({ idle: true, because });
   });
 
-  it('12.21: ends at once where the message is accepted for later', async () => {
+  it('5.4.6, 12.21: ends at once where the message is accepted for later', async () => {
     const node = leading();
     await node.submit(msg(1, { customData: '{"delay":20}' }));
     expect(look(node)).toEqual({ idle: true, because: { kind: 'delayed' } });

@@ -55,7 +55,7 @@ async function look(node: SchedulerNode, afterMs: number) {
   };
 }
 
-describe('5.9: tcc', () => {
+describe('5.9.1: tcc', () => {
   it('confirms last registered first, with what was registered', async () => {
     const node = prepared('tcc');
     await node.submit(bare('tcc'));
@@ -118,7 +118,7 @@ describe('5.9: tcc', () => {
   });
 });
 
-describe('5.9: xa', () => {
+describe('5.9.2: xa', () => {
   it('4.6: commits in order of registration, never with a body', async () => {
     const node = prepared('xa');
     await node.submit(bare('xa'));
@@ -138,7 +138,7 @@ describe('5.9: xa', () => {
 });
 
 describe.each(['tcc', 'xa'] as const)('%s', (type) => {
-  it('5.5: rolls back by itself at its limit, with the reason', async () => {
+  it('5.5.2, 5.5.6: rolls back by itself at its limit, with the reason', async () => {
     const node = prepared(type, { timeoutToFailS: 3 });
     await node.clock.advance(2990);
     expect((await node.statuses('g'))[0]).toBe('prepared');
@@ -150,7 +150,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     expect(node.caller.sequence).toHaveLength(2);
   });
 
-  it('5.5: rolls back by itself at the default limit', async () => {
+  it('5.5.1: rolls back by itself at the default limit', async () => {
     const node = prepared(type);
     await node.clock.advance(34_900);
     expect((await node.statuses('g'))[0]).toBe('prepared');
@@ -193,7 +193,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
   });
 
   it.each(['ongoing', 'unknown', 'failure'] as const)(
-    '5.4: a wait ends when a call ended %s, and knows it',
+    '5.4.2: a wait ends when a call ended %s, and knows it',
     async (kind) => {
       const node = prepared(type);
       node.caller.answer = () => ({ kind, afterMs: 20 });
@@ -212,7 +212,7 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     },
   );
 
-  it('12.25: a call that ends after a forced stop is recorded', async () => {
+  it('5.11.1, 12.25: a call that ends after a forced stop is recorded', async () => {
     const node = prepared(type);
     node.caller.answer = () => ({ kind: 'success', afterMs: 50 });
     await node.submit(bare(type));

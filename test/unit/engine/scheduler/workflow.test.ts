@@ -43,7 +43,7 @@ function secondsOf(node: SchedulerNode, startMs: number): readonly number[] {
 }
 
 describe('the callback of a workflow', () => {
-  it('5.10: comes one interval after the start, with the parameters of 4.6', async () => {
+  it('5.6.7, 5.10.2, 5.10.5: comes one interval after the start, with the parameters of 4.6', async () => {
     const node = leading();
     const startMs = node.clock.nowMs;
     start(node);
@@ -133,6 +133,20 @@ describe('the callback of a workflow', () => {
     expect(secondsOf(node, startMs)).toEqual([10]);
     await node.clock.advance(2000);
     expect(secondsOf(node, startMs)).toHaveLength(2);
+  });
+
+  it('12.8: is not written when progress arrived while it queued for its target', async () => {
+    const node = leading();
+    const startMs = node.clock.nowMs;
+    node.caller.answer = () => ({ kind: 'success', queueMs: 3000 });
+    start(node);
+    await node.clock.advance(12_000);
+    register(node, '01');
+    await node.clock.advance(12_500);
+    expect(node.caller.askedCount).toBe(2);
+    expect(node.caller.written).toHaveLength(0);
+    await node.clock.advance(1000);
+    expect(secondsOf(node, startMs)).toEqual([25]);
   });
 
   it('leaves its trace on the transaction', async () => {

@@ -68,7 +68,7 @@ describe.each(['tcc', 'xa'] as const)('5.4: waiting for %s', (type) => {
     ['submit', 'submitted'],
     ['abort', 'aborting'],
   ] as const)('after %s', (waited, status) => {
-    it('a branch that is ongoing is answered ONGOING', () => {
+    it('5.4.2: a branch that is ongoing is answered ONGOING', () => {
       expect(notFinished(stuck(type, status, 'ongoing'), waited)).toEqual(ONGOING);
     });
 
@@ -76,13 +76,13 @@ describe.each(['tcc', 'xa'] as const)('5.4: waiting for %s', (type) => {
       expect(notFinished(stuck(type, status, undefined), waited)).toEqual(ONGOING);
     });
 
-    it('an unknown error is a plain error with the cause', () => {
+    it('5.4.3: an unknown error is a plain error with the cause', () => {
       const reply = notFinished(stuck(type, status, 'unknown'), waited);
       expect(reply).toMatchObject({ kind: 'error', code: undefined });
       expect('message' in reply && reply.message).toMatch(LONG);
     });
 
-    it('a failure is answered FAILURE with the cause, though it is retried', () => {
+    it('5.4.4: a failure is answered FAILURE with the cause, though it is retried', () => {
       const reply = notFinished(stuck(type, status, 'failure'), waited);
       expect(reply.kind).toBe('failure');
       expect('message' in reply && reply.message).toMatch(LONG);
@@ -90,7 +90,7 @@ describe.each(['tcc', 'xa'] as const)('5.4: waiting for %s', (type) => {
     });
   });
 
-  it('everything done is a success', () => {
+  it('5.4.1: everything done is a success', () => {
     expect(final({ type, status: 'succeed' }, 'submit')).toMatchObject({ kind: 'success' });
     const rolledBack = { type, status: 'failed', rollbackReason: 'stock gone' } as const;
     expect(final(rolledBack, 'abort')).toMatchObject({ kind: 'success' });
@@ -107,11 +107,14 @@ describe.each(['tcc', 'xa'] as const)('5.4: waiting for %s', (type) => {
 });
 
 describe('5.4: waiting for a message', () => {
-  it.each(['ongoing', undefined] as const)('a branch that is %s is not finished', (outcome) => {
-    expect(notFinished(stuck('msg', 'submitted', outcome), 'submit')).toEqual(NOT_FINISHED);
-  });
+  it.each(['ongoing', undefined] as const)(
+    '5.4.2: a branch that is %s is not finished',
+    (outcome) => {
+      expect(notFinished(stuck('msg', 'submitted', outcome), 'submit')).toEqual(NOT_FINISHED);
+    },
+  );
 
-  it('an unknown error is a plain error, a failure is FAILURE, both with the cause', () => {
+  it('5.4.3, 5.4.4: an unknown error is a plain error, a failure is FAILURE, both with the cause', () => {
     const unknown = notFinished(stuck('msg', 'submitted', 'unknown'), 'submit');
     expect(unknown).toMatchObject({ kind: 'error', code: undefined });
     const failure = notFinished(stuck('msg', 'submitted', 'failure'), 'submit');
