@@ -177,7 +177,7 @@ describe('rollback begins', () => {
     expect(record?.results[0]?.detail).toHaveLength(512);
   });
 
-  test('a failure found on record tells its answer; fail message lost only without one', () => {
+  test('5.12.3: a failure found on record tells its answer; fail message lost only without one', () => {
     const replica = submitted(1);
     replica.advance('g', 'submitted', [result(1, 'failure', { detail: 'no' })]);
     const found = replica.get('g');
