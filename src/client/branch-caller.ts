@@ -130,5 +130,5 @@ async function callHttp(call: BranchCall): Promise<BranchReply> {
   const answer = await sendHttp({ method, url: branchUrl(call), body: payload, headers, signal });
   const error = reading === 'status' ? httpStepError(answer) : httpBranchError(answer);
   if (error !== undefined) throw error;
-  return new BranchReply(Buffer.from(answer.text));
+  return new BranchReply(answer.bytes);
 }

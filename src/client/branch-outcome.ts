@@ -5,7 +5,14 @@
 import type { GrpcAnswer } from './coordinator/grpc-channels.ts';
 import { GrpcStatus } from './coordinator/grpc-status.ts';
 import type { HttpAnswer } from './coordinator/http-answer.ts';
-import { BranchError, type DtmError, FailureError, OngoingError } from './errors.ts';
+import {
+  AnsweredFailure,
+  BranchError,
+  type DtmError,
+  FailureError,
+  OngoingError,
+} from './errors.ts';
+import { recordedGrpcFailure } from './workflow/progress.ts';
 
 /** Codes that PHP's services send in place of ABORTED and FAILED_PRECONDITION. */
 const PHP_FAILURE = 409;
@@ -20,9 +27,9 @@ export function httpBranchError({ status, text }: HttpAnswer): DtmError | undefi
   return undefined;
 }
 
-export function httpStepError({ status, text }: HttpAnswer): DtmError | undefined {
+export function httpStepError({ status, text, bytes }: HttpAnswer): DtmError | undefined {
   if (status === 425) return new OngoingError(text);
-  if (status === 409) return new FailureError(text);
+  if (status === 409) return new AnsweredFailure(text, bytes);
   if (status !== 200) return new BranchError(`status ${status}: ${text}`);
   return undefined;
 }
@@ -34,7 +41,9 @@ export function grpcBranchError(answer: GrpcAnswer): DtmError | undefined {
     case GrpcStatus.aborted:
     case PHP_FAILURE:
       // Services older than 1.10 say ongoing so.
-      return details === 'ONGOING' ? new OngoingError() : new FailureError(details);
+      return details === 'ONGOING'
+        ? new OngoingError()
+        : new AnsweredFailure(details, recordedGrpcFailure(details));
     case GrpcStatus.failedPrecondition:
     case PHP_ONGOING:
       return new OngoingError(details);

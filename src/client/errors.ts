@@ -7,6 +7,11 @@
 /** `none`: certainly not done. `unknown`: may have been done; repeat with the same gid. */
 export type Outcome = 'none' | 'unknown';
 
+/** Of a request that was sent more than once: what one attempt may have done, no later one undoes. */
+export function joined(earlier: Outcome, latest: Outcome): Outcome {
+  return earlier === 'unknown' ? 'unknown' : latest;
+}
+
 export type DtmErrorCode =
   | 'FAILURE'
   | 'ONGOING'
@@ -39,6 +44,19 @@ export class FailureError extends DtmError {
 
   constructor(reason = '', cause?: unknown) {
     super(withoutWord(reason, FAILURE_WORD), 'none', cause);
+  }
+}
+
+/**
+ * A failure that a service answered, with what a workflow records of it: the bytes that dtm's other
+ * clients record for the same answer.
+ */
+export class AnsweredFailure extends FailureError {
+  readonly recorded: Uint8Array;
+
+  constructor(reason: string, recorded: Uint8Array) {
+    super(reason);
+    this.recorded = recorded;
   }
 }
 

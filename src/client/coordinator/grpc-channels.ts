@@ -15,12 +15,20 @@ export interface GrpcCall {
 
 export type GrpcAnswer =
   | { readonly kind: 'ok'; readonly message: Uint8Array }
-  | { readonly kind: 'status'; readonly code: number; readonly details: string };
+  | {
+      readonly kind: 'status';
+      readonly code: number;
+      readonly details: string;
+      /** Of Assent's catalogue; dtm sends none. */
+      readonly assentCode?: string | undefined;
+    };
 
 type GrpcLibrary = typeof import('@grpc/grpc-js');
 
 /** Made from grpc-js's `credentials`; without it the channel is not encrypted, as dtm's are. */
 export type Credentials = ChannelCredentials;
+
+const REPLY_BYTES_MAX = 64 * 1024 * 1024;
 
 const asBuffer = (message: Uint8Array) =>
   Buffer.from(message.buffer, message.byteOffset, message.byteLength);
@@ -62,6 +70,8 @@ export class GrpcChannels {
       // The first call after an outage should not wait for a long back-off of the channel.
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 2_000,
+      // The steps of a workflow come in one message.
+      'grpc.max_receive_message_length': REPLY_BYTES_MAX,
       'grpc.service_config': '{"loadBalancingConfig":[{"round_robin":{}}]}',
     });
     this.#clients.set(target, client);
@@ -69,12 +79,18 @@ export class GrpcChannels {
   }
 }
 
+function statusOf({ code, details, metadata }: ServiceError): GrpcAnswer {
+  const [assentCode] = metadata.get('assent-code');
+  const known = typeof assentCode === 'string' ? assentCode : undefined;
+  return { kind: 'status', code, details, assentCode: known };
+}
+
 function unary(client: Client, call: GrpcCall, metadata: Metadata): Promise<GrpcAnswer> {
   const { method, message, signal } = call;
   return new Promise((resolve) => {
     const done = (error: ServiceError | null, reply?: Uint8Array) => {
       signal?.removeEventListener('abort', cancel);
-      if (error !== null) resolve({ kind: 'status', code: error.code, details: error.details });
+      if (error !== null) resolve(statusOf(error));
       else resolve({ kind: 'ok', message: reply ?? new Uint8Array() });
     };
     const running = client.makeUnaryRequest(

@@ -4,6 +4,7 @@
 
 import {
   CoordinatorError,
+  joined,
   OngoingError,
   type Outcome,
   RefusedError,
@@ -12,7 +13,7 @@ import {
 import type { BranchRegistration, TransactionRequest } from '../transaction.ts';
 import type { CallOptions, Coordinator, Subscription, WorkflowRecord } from './coordinator.ts';
 import { AttemptError, Failover, type FailoverOptions } from './failover.ts';
-import type { GrpcChannels } from './grpc-channels.ts';
+import type { GrpcAnswer, GrpcChannels } from './grpc-channels.ts';
 import {
   parseGid,
   parseWorkflowReply,
@@ -24,7 +25,7 @@ import { GrpcStatus } from './grpc-status.ts';
 
 const EMPTY = new Uint8Array();
 
-/** What another node may answer differently. UNAVAILABLE may come after the request went out. */
+/** What another node may answer differently. */
 const ASK_ANOTHER: ReadonlySet<number> = new Set([
   GrpcStatus.unavailable,
   GrpcStatus.deadlineExceeded,
@@ -36,8 +37,21 @@ const NOT_DONE: ReadonlySet<number> = new Set([
   GrpcStatus.unimplemented,
   GrpcStatus.permissionDenied,
   GrpcStatus.unauthenticated,
-  GrpcStatus.resourceExhausted,
 ]);
+
+/** Codes of the catalogue after which the request may have been carried out (docs/errors.md). */
+const PERHAPS_DONE: ReadonlySet<string> = new Set(['OUTCOME_UNKNOWN', 'INTERNAL']);
+/** grpc-js's words for a call that found no connection to go out on. */
+const NOT_SENT = /No connection established|Name resolution failed/;
+
+type Refusal = Exclude<GrpcAnswer, { readonly kind: 'ok' }>;
+
+/** UNAVAILABLE without a code of the catalogue may come after the request went out. */
+function outcomeOf({ code, details, assentCode }: Refusal): Outcome {
+  if (assentCode !== undefined) return PERHAPS_DONE.has(assentCode) ? 'unknown' : 'none';
+  if (code === GrpcStatus.unavailable && NOT_SENT.test(details)) return 'none';
+  return NOT_DONE.has(code) ? 'none' : 'unknown';
+}
 
 /** `host:36790`. */
 export function grpcEndpoint(endpoint: string): string {
@@ -128,12 +142,11 @@ export class GrpcCoordinator implements Coordinator {
       const { code, details } = answer;
       if (code === GrpcStatus.failedPrecondition) throw new OngoingError(details);
       if (code === GrpcStatus.aborted) {
-        throw new RefusedError(details, earlierOutcome === 'unknown' ? 'unknown' : refusedOutcome);
+        throw new RefusedError(details, joined(earlierOutcome, refusedOutcome));
       }
-      if (ASK_ANOTHER.has(code)) {
-        throw new AttemptError(`${endpoint} ${name}: ${details}`, 'unknown');
-      }
-      throw new CoordinatorError(details, code, NOT_DONE.has(code) ? 'none' : 'unknown');
+      const outcome = outcomeOf(answer);
+      if (ASK_ANOTHER.has(code)) throw new AttemptError(`${endpoint} ${name}: ${details}`, outcome);
+      throw new CoordinatorError(details, code, joined(earlierOutcome, outcome));
     }, options.signal);
   }
 }

@@ -33,13 +33,14 @@ export function transactionMessage(request: TransactionRequest): Buffer {
 }
 
 export function registrationMessage(registration: BranchRegistration): Buffer {
-  return new ProtoWriter()
-    .text(1, registration.gid)
-    .text(2, registration.transactionType)
-    .text(3, registration.branchId)
-    .textMap(5, registration.fields)
-    .bytes(6, registration.payload ?? new Uint8Array())
-    .finish();
+  const { gid, transactionType, branchId, fields, payload } = registration;
+  const writer = new ProtoWriter()
+    .text(1, gid)
+    .text(2, transactionType)
+    .text(3, branchId)
+    .textMap(5, fields);
+  if (payload !== undefined && payload.length > 0) writer.bytes(6, payload);
+  return writer.finish();
 }
 
 export function topicMessage({ topic, url, remark }: Subscription): Buffer {

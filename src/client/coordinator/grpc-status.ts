@@ -9,7 +9,6 @@ export const GrpcStatus = {
   invalidArgument: 3,
   deadlineExceeded: 4,
   permissionDenied: 7,
-  resourceExhausted: 8,
   failedPrecondition: 9,
   aborted: 10,
   unimplemented: 12,

@@ -3,11 +3,12 @@
 // Source: dtm reference §1.2; which conditions another node may answer differently:
 // docs/errors.md.
 
-import { CoordinatorError, OngoingError, type Outcome, RefusedError } from '../errors.ts';
+import { CoordinatorError, joined, OngoingError, type Outcome, RefusedError } from '../errors.ts';
 import { AttemptError } from './failover.ts';
 
 export interface HttpAnswer {
   readonly status: number;
+  readonly bytes: Uint8Array;
   readonly text: string;
 }
 
@@ -34,11 +35,12 @@ function errorFields({ status, text }: HttpAnswer): ErrorFields {
   return { message: text === '' ? `status ${status}` : text, code: undefined };
 }
 
-/** 503 with a code is a refusal before anything was done; without one it may be any proxy's. */
+/** With a code it is a refusal before anything was done; without one it may be any proxy's. */
 function retryableOutcome(status: number, code: string | undefined): Outcome | undefined {
   switch (status) {
     case 429:
       return 'none';
+    case 408:
     case 503:
       return code === undefined ? 'unknown' : 'none';
     case 502:
@@ -50,14 +52,17 @@ function retryableOutcome(status: number, code: string | undefined): Outcome | u
 }
 
 /** The text of a success. Throws what `docs/errors.md` and the reference make of all else. */
-export function successText(answer: HttpAnswer, refusedOutcome: Outcome): string {
+export function successText(
+  answer: HttpAnswer,
+  { earlier, refused }: { readonly earlier: Outcome; readonly refused: Outcome },
+): string {
   const { status, text } = answer;
   // A 200 whose text has the word is an error to every client (dtm reference §1.2).
   if (status === 200 && !text.includes('FAILURE')) return text;
   const { message, code } = errorFields(answer);
   if (status === 425) throw new OngoingError(message);
-  if (status === 409 || status === 200) throw new RefusedError(message, refusedOutcome);
+  if (status === 409 || status === 200) throw new RefusedError(message, joined(earlier, refused));
   const outcome = retryableOutcome(status, code);
   if (outcome !== undefined) throw new AttemptError(`${status}: ${message}`, outcome);
-  throw new CoordinatorError(message, status, status < 500 ? 'none' : 'unknown');
+  throw new CoordinatorError(message, status, joined(earlier, status < 500 ? 'none' : 'unknown'));
 }

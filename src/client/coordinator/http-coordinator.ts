@@ -181,7 +181,7 @@ export class HttpCoordinator implements Coordinator {
         signal,
       });
       if (hasStoredTexts && answer.status === 200) return answer.text;
-      return successText(answer, earlierOutcome === 'unknown' ? 'unknown' : refusedOutcome);
+      return successText(answer, { earlier: earlierOutcome, refused: refusedOutcome });
     }, call.signal);
   }
 }

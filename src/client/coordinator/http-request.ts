@@ -45,7 +45,8 @@ export async function sendHttp(request: HttpRequest): Promise<HttpAnswer> {
       ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
       ...(signal === undefined ? {} : { signal }),
     });
-    return { status: response.status, text: await response.text() };
+    const bytes = Buffer.from(await response.arrayBuffer());
+    return { status: response.status, bytes, text: bytes.toString() };
   } catch (error) {
     const reason = error instanceof Error && error.cause !== undefined ? error.cause : error;
     throw new AttemptError(`${method} ${url}: ${messageOf(reason)}`, outcomeOf(error), error);

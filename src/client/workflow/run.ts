@@ -6,7 +6,7 @@
 import { Branch } from '../branch.ts';
 import type { BranchCaller } from '../branch-caller.ts';
 import type { Coordinator } from '../coordinator/coordinator.ts';
-import { FailureError, UsageError } from '../errors.ts';
+import { AnsweredFailure, FailureError, UsageError } from '../errors.ts';
 import { BranchIds } from '../gid.ts';
 import { type Progress, resultData, type StepOp, type StepResult } from './progress.ts';
 import { WorkflowBranch } from './workflow-branch.ts';
@@ -38,6 +38,10 @@ export interface RunContext {
   readonly progress: Progress;
   readonly options: RunOptions;
   readonly signal: AbortSignal | undefined;
+}
+
+function failureBytes(error: FailureError): Uint8Array {
+  return error instanceof AnsweredFailure ? error.recorded : Buffer.from(error.message);
 }
 
 export class WorkflowRun {
@@ -109,7 +113,7 @@ export class WorkflowRun {
   async register(branchId: string, op: StepOp, result: StepResult): Promise<void> {
     const { coordinator, gid, signal } = this.context;
     const { kind } = result;
-    const payload = kind === 'failed' ? Buffer.from(result.error.message) : result.data;
+    const payload = kind === 'failed' ? failureBytes(result.error) : result.data;
     const fields = { op, status: kind };
     const registration = { gid, transactionType: 'workflow', branchId, payload, fields } as const;
     await coordinator.registerBranch(registration, { signal });
