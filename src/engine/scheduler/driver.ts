@@ -10,7 +10,8 @@
 //   D2. One command per transaction is under way at a time, so commands of one transaction are
 //       applied in the order in which they were decided.
 //   D3. A request is written only under the dispatch lease, in the leadership that asked for it,
-//       and while the transaction still goes the way it went when the call was asked for.
+//       while the transaction still goes the way it went when the call was asked for, and while
+//       nothing that was committed since has postponed it: progress leases a workflow.
 //   D4. A result is held until it is on record or its row is closed.
 
 import type { Cancel } from '../../raft/index.ts';
@@ -301,15 +302,19 @@ export class Driver {
     };
     const generation = this.#generation;
     const direction = run.transaction.state.status;
+    const askedAtMs = progressOf(run.transaction, row).retryAtMs;
     run.started.add(row);
     run.inflight.add(row);
     this.#inflightCount += 1;
     const mayWrite = (): boolean => {
       const wanted = generation === this.#generation && run.transaction.state.status === direction;
-      if (!wanted || !this.#hasLease()) {
+      const writtenMs = this.#ports.logTimeNowMs();
+      const { retryAtMs } = progressOf(run.transaction, row);
+      const postponed = retryAtMs !== askedAtMs && (retryAtMs ?? 0) > writtenMs;
+      if (!wanted || postponed || !this.#hasLease()) {
         return false;
       }
-      call.atMs = this.#ports.logTimeNowMs();
+      call.atMs = writtenMs;
       return true;
     };
     this.#ports.caller.call(request, mayWrite, (outcome) => {
