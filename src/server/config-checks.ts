@@ -123,7 +123,21 @@ function textProblems(config: Config): readonly string[] {
     problems.push(`api.timeZoneOffset must be hours such as +8 or -3.5, not "${timeZoneOffset}"`);
   }
   if (config.node.dataDir === '') problems.push('node.dataDir must not be empty');
+  const outputs = config.logging.outputs.split(',');
+  if (outputs.some((output) => output.trim() === '')) {
+    problems.push(
+      `logging.outputs must be stderr, stdout or files, separated by commas, not "${config.logging.outputs}"`,
+    );
+  }
   return problems;
+}
+
+function alertProblems({ alerts }: Config): readonly string[] {
+  if (alerts.webHook === '') return [];
+  const url = URL.canParse(alerts.webHook) ? new URL(alerts.webHook) : undefined;
+  return url?.protocol === 'http:' || url?.protocol === 'https:'
+    ? []
+    : [`alerts.webHook must be an http or https URL, not "${alerts.webHook}"`];
 }
 
 export function configProblems(config: Config): readonly string[] {
@@ -133,6 +147,7 @@ export function configProblems(config: Config): readonly string[] {
     ...listenProblems(config),
     ...sizeProblems(config),
     ...grpcProblems(config),
+    ...alertProblems(config),
     ...textProblems(config),
   ];
 }

@@ -221,6 +221,30 @@ export const SCHEMA = {
       'JSON service config of the gRPC client; empty: round robin over the addresses of a name.',
     ),
   },
+  alerts: {
+    webHook: text('', 'URL that is told of calls that keep failing; empty: nobody is.'),
+    retryLimit: count(
+      3,
+      0,
+      1_000,
+      'An alert is due from this many consecutive errors of a call on.',
+    ),
+    timeoutMs: ms(3_000, 100, HOUR_MS, 'Limit of one attempt to deliver an alert.'),
+    attemptsMax: count(
+      3,
+      1,
+      100,
+      'Attempts to deliver one alert; then the next error of its call raises it again.',
+    ),
+    retryDelayMs: ms(1_000, 10, HOUR_MS, 'Pause after the first failed attempt; it doubles.'),
+    queueMax: count(
+      1_000,
+      1,
+      1_000_000,
+      'Alerts that wait; beyond it new ones are dropped until the next error of their call.',
+    ),
+    inflightMax: count(2, 1, 100, 'Alerts delivered at once.'),
+  },
   api: {
     bodyBytesMax: bytes(8 * MIB, 1 * KIB, 256 * MIB, 'Longest body of a request.'),
     transactionBytesMax: bytes(
@@ -297,7 +321,8 @@ export const SCHEMA = {
     ),
   },
   logging: {
-    level: choice(LOG_LEVELS, 'info', 'Least severe record written to standard error.'),
+    level: choice(LOG_LEVELS, 'info', 'Least severe record written.'),
+    outputs: text('stderr', 'Where records go: stderr, stdout, or files, separated by commas.'),
   },
   shutdown: {
     drainDelayMs: ms(

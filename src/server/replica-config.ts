@@ -19,7 +19,7 @@ const RETRY_MS = 20;
 const ENTRY_OVERHEAD_BYTES = 1024 * 1024;
 
 export function replicaConfig(config: Config): ReplicaConfig {
-  const { raft, log, store, scheduler, transactions, api, retention } = config;
+  const { raft, log, store, scheduler, transactions, api, retention, alerts } = config;
   return {
     directory: config.node.dataDir,
     trailingEntries: raft.trailingEntries,
@@ -62,6 +62,13 @@ export function replicaConfig(config: Config): ReplicaConfig {
       retryIntervalMsMax: transactions.retryIntervalMsMax,
       purgeIntervalMs: retention.purgeIntervalMs,
       purgeBatchMax: retention.purgeBatchMax,
+    },
+    alerts: {
+      retryLimit: alerts.retryLimit,
+      queueMax: alerts.queueMax,
+      inflightMax: alerts.inflightMax,
+      attemptsMax: alerts.attemptsMax,
+      retryDelayMs: alerts.retryDelayMs,
     },
     coordinator: {
       openOperationsMax: api.inflightRequestsMax,

@@ -15,7 +15,7 @@
 //   D4. A result is held until it is on record or its row is closed.
 
 import type { Cancel } from '../../raft/index.ts';
-import type { BranchResult, Command } from '../machine/index.ts';
+import type { BranchResult, Command, Transaction } from '../machine/index.ts';
 import type { CallOutcome } from '../participants/index.ts';
 import type { NextActions, Pattern } from '../patterns/index.ts';
 import { branchCall } from './branch-call.ts';
@@ -242,6 +242,7 @@ export class Driver {
       outstanding.results.every((result) => isRecorded(transaction, result)) &&
       !(outstanding.decides && transaction.state.status === outstanding.expectStatus);
     run.forgetRecorded();
+    this.#tellAlerts(transaction, outstanding.results);
     if (done) {
       run.refusedCount = 0;
     } else if (run.isFinal) {
@@ -251,6 +252,14 @@ export class Driver {
       this.#backOff(run);
     }
     this.drive(run);
+  }
+
+  #tellAlerts(transaction: Transaction, results: readonly BranchResult[]): void {
+    const { alerts } = this.#ports;
+    if (alerts === undefined) return;
+    for (const result of results) {
+      if (isRecorded(transaction, result)) alerts.recorded(transaction, result);
+    }
   }
 
   #backOff(run: Run): void {
@@ -338,11 +347,13 @@ export class Driver {
       }
       return;
     }
-    const result = resultOf(run.transaction, pattern, call, outcome, {
+    const computed = resultOf(run.transaction, pattern, call, outcome, {
       nowMs: this.#ports.logTimeNowMs(),
       random: this.#ports.random.next(),
       capMs: this.#config.retryIntervalMsMax,
     });
+    const alerted = this.#ports.alerts?.wasDelivered(run.gid, call.row) === true;
+    const result = alerted ? { ...computed, alerted } : computed;
     if (current) {
       this.accept(run, result);
       this.drive(run);

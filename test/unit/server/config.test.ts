@@ -30,6 +30,36 @@ function problems(given: Given): readonly string[] {
   throw new Error('no problem was found');
 }
 
+/** The dtm reference, §7, key by key. */
+const REFERENCE_KEYS: readonly string[] = [
+  ...['Driver', 'Host', 'Port', 'User', 'Password', 'Db', 'Schema'].map((key) => `Store.${key}`),
+  ...['MaxOpenConns', 'MaxIdleConns', 'ConnMaxLifeTime'].map((key) => `Store.${key}`),
+  ...['DataExpire', 'FinishedDataExpire', 'RedisPrefix'].map((key) => `Store.${key}`),
+  ...['TransCronInterval', 'TimeoutToFail', 'RetryInterval', 'RequestTimeout'],
+  ...['HttpPort', 'GrpcPort', 'JsonRpcPort'],
+  ...['Driver', 'Target', 'EndPoint'].map((key) => `MicroService.${key}`),
+  ...['Driver', 'RegistryType', 'RegistryAddress'].map((key) => `HttpMicroService.${key}`),
+  ...['RegistryOptions', 'Target', 'EndPoint'].map((key) => `HttpMicroService.${key}`),
+  ...['UpdateBranchSync', 'UpdateBranchAsyncGoroutineNum', 'LogLevel'],
+  ...['Outputs', 'RotationEnable', 'RotationConfigJSON'].map((key) => `Log.${key}`),
+  ...['TimeZoneOffset', 'ConfigUpdateInterval', 'AlertRetryLimit', 'AlertWebHook'],
+  ...['AdminBasePath', 'GrpcServiceConfig'],
+];
+const SAMPLE_VALUES: ReadonlyMap<string, string> = new Map([
+  ['Store.FinishedDataExpire', '86400'],
+  ['TimeoutToFail', '35'],
+  ['RetryInterval', '10'],
+  ['RequestTimeout', '3'],
+  ['HttpPort', '36789'],
+  ['GrpcPort', '36790'],
+  ['UpdateBranchSync', '1'],
+  ['LogLevel', 'info'],
+  ['TimeZoneOffset', '+8'],
+  ['AlertRetryLimit', '3'],
+  ['AlertWebHook', 'http://hook'],
+  ['GrpcServiceConfig', '{}'],
+]);
+
 describe('sources', () => {
   it('defaults are a valid configuration', () => {
     const { config, origins, warnings } = load({});
@@ -128,13 +158,58 @@ TimeZoneOffset: '+8'
   });
 
   it('those without a meaning here are accepted with a warning that names what replaces them', () => {
-    const yaml = 'Store:\n  Driver: redis\n  FinishedDataExpire: 3600\nAlertWebHook: http://x\n';
+    const yaml = 'Store:\n  Driver: redis\n  DataExpire: 3600\nTransCronInterval: 3\n';
     expect(load({ yaml }).warnings).toEqual([
       'node.yaml:2:3: Store.Driver has no effect: the state is built in and replicated; see node.dataDir and cluster.peers',
-      'node.yaml:3:3: Store.FinishedDataExpire has no effect: replaced by retention.finishedMs',
-      'node.yaml:4:1: AlertWebHook has no effect: not served by this version',
+      'node.yaml:3:3: Store.DataExpire has no effect: nothing unfinished is ever forgotten; what is finished, after retention.finishedMs',
+      'node.yaml:4:1: TransCronInterval has no effect: transactions go on when they are due; nothing polls',
     ]);
     for (const { key } of DTM_KEYS) expect(key).toMatch(/^[A-Z]/);
+  });
+
+  it('every key of the reference is accepted, in the file and in the environment', () => {
+    for (const key of REFERENCE_KEYS) {
+      const value = SAMPLE_VALUES.get(key) ?? 'x';
+      const [section, name] = key.split('.');
+      const quoted = /^\d+$/.test(value) ? value : JSON.stringify(value);
+      const yaml =
+        name === undefined ? `${key}: ${quoted}` : `${String(section)}:\n  ${name}: ${quoted}`;
+      const fromFile = load({ yaml });
+      const fromEnvironment = load({ environment: { [dtmEnvironmentName(key)]: value } });
+      for (const { origins, warnings } of [fromFile, fromEnvironment]) {
+        expect([key, origins.size + warnings.length]).toEqual([key, 1]);
+      }
+    }
+    expect(DTM_KEYS.map(({ key }) => key).filter((key) => !REFERENCE_KEYS.includes(key))).toEqual([
+      'GrpcBalancer',
+    ]);
+  });
+
+  it('11.34: alerts, outputs of the log and retention are set by them', () => {
+    const yaml = `AlertWebHook: http://hook/alert
+AlertRetryLimit: 5
+Log:
+  Outputs: stdout,node.log
+Store:
+  FinishedDataExpire: 172800
+`;
+    const { config, warnings } = load({ yaml });
+    expect(config.alerts).toMatchObject({ webHook: 'http://hook/alert', retryLimit: 5 });
+    expect(config.logging.outputs).toBe('stdout,node.log');
+    expect([config.retention.finishedMs, warnings]).toEqual([172_800_000, []]);
+    const environment = { ALERT_WEB_HOOK: 'https://hook', ALERT_RETRY_LIMIT: '1' };
+    expect(load({ environment }).config.alerts).toMatchObject({
+      webHook: 'https://hook',
+      retryLimit: 1,
+    });
+  });
+
+  it('a retention below ours is raised, and the start goes on', () => {
+    const { config, warnings } = load({ environment: { STORE_FINISHED_DATA_EXPIRE: '3600' } });
+    expect(config.retention.finishedMs).toBe(86_400_000);
+    expect(warnings).toEqual([
+      'environment STORE_FINISHED_DATA_EXPIRE: Store.FinishedDataExpire (3600 s) is raised to the least of retention.finishedMs, 86400 s',
+    ]);
   });
 
   it('11.34: RetryInterval below 10 is refused in the words of dtm', () => {
@@ -234,6 +309,14 @@ describe('rules between settings', () => {
     [
       { 'api.timeZoneOffset': 'CET' },
       'api.timeZoneOffset must be hours such as +8 or -3.5, not "CET"',
+    ],
+    [
+      { 'alerts.webHook': 'ftp://hook' },
+      'alerts.webHook must be an http or https URL, not "ftp://hook"',
+    ],
+    [
+      { 'logging.outputs': 'stderr,' },
+      'logging.outputs must be stderr, stdout or files, separated by commas, not "stderr,"',
     ],
   ])('%j', (flags, problem) => {
     expect(problems({ flags })).toContain(problem);
