@@ -1,5 +1,13 @@
 // The door of the engine: what a server composes and talks to.
 export {
+  type Alert,
+  type AlertOutcome,
+  type AlertSender,
+  type AlertStats,
+  type AlertsConfig,
+  DEFAULT_ALERTS_CONFIG,
+} from './alerts/index.ts';
+export {
   type FileHandle,
   type Files,
   formatDirectory,
@@ -46,6 +54,7 @@ export {
   type ParticipantsConfig,
   ProtocolCaller,
   type TargetStatus,
+  transportOf,
 } from './participants/index.ts';
 export { isOwnCall } from './patterns/index.ts';
 export {

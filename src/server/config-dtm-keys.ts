@@ -5,27 +5,27 @@
 //
 // Source: the dtm protocol reference, §7.
 
+/**
+ * dtm counts in seconds, ours in milliseconds. `raised`: what is below our least is raised to it, with
+ * a warning, because dtm allows it and a start must not fail by it.
+ */
+export type DtmScale = 'secondsToMs' | 'secondsToMsRaised' | 'zeroOrOne' | 'same';
+
 export type DtmKey = { readonly key: string } & (
   | {
       readonly kind: 'sets';
       /** Path of our setting. */
       readonly path: string;
-      /** dtm counts in seconds; ours in milliseconds. */
-      readonly scale: 'secondsToMs' | 'zeroOrOne' | 'same';
+      readonly scale: DtmScale;
     }
   | { readonly kind: 'ignored'; readonly because: string }
 );
 
 const builtIn = 'the state is built in and replicated; see node.dataDir and cluster.peers';
-const notYet = 'not served by this version';
 const unused = 'unused by dtm as well';
 const discovery = 'participants are called by their URLs; service discovery is not served';
 
-function sets(
-  key: string,
-  path: string,
-  scale: 'secondsToMs' | 'zeroOrOne' | 'same' = 'same',
-): DtmKey {
+function sets(key: string, path: string, scale: DtmScale = 'same'): DtmKey {
   return { kind: 'sets', key, path, scale };
 }
 function ignored(because: string, ...keys: readonly string[]): readonly DtmKey[] {
@@ -41,6 +41,10 @@ export const DTM_KEYS: readonly DtmKey[] = [
   sets('GrpcPort', 'listen.grpcPort'),
   sets('GrpcServiceConfig', 'participants.grpcServiceConfig'),
   sets('LogLevel', 'logging.level'),
+  sets('Log.Outputs', 'logging.outputs'),
+  sets('AlertWebHook', 'alerts.webHook'),
+  sets('AlertRetryLimit', 'alerts.retryLimit'),
+  sets('Store.FinishedDataExpire', 'retention.finishedMs', 'secondsToMsRaised'),
   sets('TimeZoneOffset', 'api.timeZoneOffset'),
   ...ignored(
     builtIn,
@@ -56,21 +60,24 @@ export const DTM_KEYS: readonly DtmKey[] = [
     'Store.ConnMaxLifeTime',
     'Store.RedisPrefix',
   ),
-  ...ignored('replaced by retention.finishedMs', 'Store.DataExpire', 'Store.FinishedDataExpire'),
+  ...ignored(
+    'nothing unfinished is ever forgotten; what is finished, after retention.finishedMs',
+    'Store.DataExpire',
+  ),
   ...ignored('transactions go on when they are due; nothing polls', 'TransCronInterval'),
   ...ignored('topics take effect at once', 'ConfigUpdateInterval'),
   ...ignored('results are always written in batches', 'UpdateBranchAsyncGoroutineNum'),
   ...ignored(
-    'records go to standard error; rotate them outside',
-    'Log.Outputs',
+    'files of logging.outputs are only appended to; rotate them outside, by copying and truncating',
     'Log.RotationEnable',
     'Log.RotationConfigJSON',
   ),
-  ...ignored(notYet, 'AlertRetryLimit', 'AlertWebHook', 'AdminBasePath'),
+  ...ignored('no console is served by this version', 'AdminBasePath'),
   ...ignored(discovery, 'MicroService.Driver', 'MicroService.Target', 'MicroService.EndPoint'),
   ...ignored(
     unused,
     'JsonRpcPort',
+    'GrpcBalancer',
     'HttpMicroService.Driver',
     'HttpMicroService.RegistryType',
     'HttpMicroService.RegistryAddress',

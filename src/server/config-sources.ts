@@ -67,9 +67,28 @@ function record(
     return true;
   }
   const scaled = scaleDtmValue(value, dtmKey.scale);
-  if (scaled.ok) findings.assignments.push({ ...at, path: dtmKey.path, value: scaled.value });
-  else findings.problems.push(`${at.origin}: ${at.name} ${scaled.complaint}`);
+  if (scaled.ok) {
+    const given = scaled.value;
+    const value =
+      dtmKey.scale === 'secondsToMsRaised' ? raised(findings, at, dtmKey.path, given) : given;
+    findings.assignments.push({ ...at, path: dtmKey.path, value });
+  } else findings.problems.push(`${at.origin}: ${at.name} ${scaled.complaint}`);
   return true;
+}
+
+function raised(
+  findings: Findings,
+  at: { readonly name: string; readonly origin: string },
+  path: string,
+  value: unknown,
+): unknown {
+  const setting = SETTINGS.get(path);
+  if (setting?.kind !== 'integer' || typeof value !== 'number' || value >= setting.min)
+    return value;
+  findings.warnings.push(
+    `${at.origin}: ${at.name} (${value / 1_000} s) is raised to the least of ${path}, ${setting.min / 1_000} s`,
+  );
+  return setting.min;
 }
 
 class YamlReader {

@@ -55,7 +55,10 @@ export function settingsTable(): string {
 export function dtmKeysTable(): string {
   const lines = ["| dtm's key | environment | here |", '|---|---|---|'];
   for (const entry of DTM_KEYS) {
-    const here = entry.kind === 'sets' ? `sets \`${entry.path}\`` : `no effect: ${entry.because}`;
+    const here =
+      entry.kind === 'sets'
+        ? `sets \`${entry.path}\`${entry.scale === 'secondsToMsRaised' ? ', raised to its least' : ''}`
+        : `no effect: ${entry.because}`;
     lines.push(`| \`${entry.key}\` | \`${dtmEnvironmentName(entry.key)}\` | ${here} |`);
   }
   return lines.join('\n');

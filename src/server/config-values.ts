@@ -1,6 +1,7 @@
 // From what a source says (a text, a number, a list) to the value of a setting, or to a complaint
 // that names what was given and what is allowed.
 
+import type { DtmScale } from './config-dtm-keys.ts';
 import type { IntegerSetting, PeerAddress, Setting, SettingValue } from './config-schema.ts';
 
 export type Parsed<T> =
@@ -120,17 +121,13 @@ export function parseSetting(value: unknown, setting: Setting): Parsed<SettingVa
 }
 
 /** dtm's seconds and 0/1 to our milliseconds and booleans; other values pass as they are. */
-export function scaleDtmValue(
-  value: unknown,
-  scale: 'secondsToMs' | 'zeroOrOne' | 'same',
-): Parsed<unknown> {
+export function scaleDtmValue(value: unknown, scale: DtmScale): Parsed<unknown> {
   if (scale === 'same') return ok(value);
+  const isSeconds = scale !== 'zeroOrOne';
   const number = typeof value === 'string' && /^\s*\d+\s*$/.test(value) ? Number(value) : value;
   if (typeof number !== 'number' || !Number.isInteger(number)) {
-    return bad(
-      `must be an integer${scale === 'secondsToMs' ? ' (seconds)' : ''}, not ${shown(value)}`,
-    );
+    return bad(`must be an integer${isSeconds ? ' (seconds)' : ''}, not ${shown(value)}`);
   }
-  if (scale === 'secondsToMs') return ok(number * 1_000);
+  if (isSeconds) return ok(number * 1_000);
   return number === 0 || number === 1 ? ok(number === 1) : bad(`must be 0 or 1, not ${number}`);
 }

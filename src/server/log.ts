@@ -1,4 +1,4 @@
-// The log of a node: JSON lines on standard error.
+// The log of a node: JSON lines, on standard error where nothing else is asked for.
 //
 // Owns: the closed set of field names, and the bounds of what a field may hold. No body, payload or
 // header of a client is ever logged: a field that is not in the set is dropped and named. Messages
@@ -103,6 +103,16 @@ function allowed(fields: Readonly<Record<string, unknown>>): Record<string, unkn
   }
   if (dropped.length > 0) kept['droppedFields'] = dropped.join(',');
   return kept;
+}
+
+/** `outputs`: dtm's `Log.Outputs`. Written at once, so that the last record of a crash is there. */
+export function logDestination(outputs: string): DestinationStream {
+  const streams = outputs.split(',').map((output) => {
+    const name = output.trim();
+    const dest = name === 'stderr' ? 2 : name === 'stdout' ? 1 : name;
+    return { level: 'debug' as const, stream: pino.destination({ dest, sync: true, mkdir: true }) };
+  });
+  return pino.multistream(streams);
 }
 
 export function createLog(

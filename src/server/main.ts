@@ -8,7 +8,7 @@ import { type CommandLine, parseCommandLine, USAGE } from './command-line.ts';
 import { ConfigError, type LoadedConfig, loadConfig } from './config.ts';
 import { printConfig } from './config-text.ts';
 import { EXIT, exitCodeOf } from './exit.ts';
-import { createLog } from './log.ts';
+import { createLog, logDestination } from './log.ts';
 import { Node } from './node.ts';
 import { localReplicas } from './replica-local.ts';
 import { VERSION } from './version.ts';
@@ -57,7 +57,8 @@ async function run(loaded: LoadedConfig): Promise<void> {
   checkThreadPool();
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const { config } = loaded;
-  const log = createLog({ level: config.logging.level, nodeId: config.node.id });
+  const { level, outputs } = config.logging;
+  const log = createLog({ level, nodeId: config.node.id }, logDestination(outputs));
   for (const warning of loaded.warnings) log.warn({ warning }, 'configuration');
   const fatal = createFatal(log);
   process.on('uncaughtException', (error) => fatal(error, {}));

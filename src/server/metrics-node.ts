@@ -4,6 +4,7 @@
 // view; peers are labelled by node id, roles and phases by closed sets.
 
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { AlertStats } from '../engine/index.ts';
 import type { RaftStatus } from '../raft/index.ts';
 import type {
   LogStatus,
@@ -65,6 +66,10 @@ const OPERATIONS: readonly Figure<OperationsStatus>[] = [
   figure('api_open_operations', 'Operations under way.', (status) => status.operations),
   figure('api_open_waits', 'Waits for results.', (status) => status.waits),
   figure('api_session_open', '1: operations can be proposed.', (status) => +status.sessionOpen),
+];
+const ALERTS: readonly Figure<AlertStats>[] = [
+  figure('alerts_queued', 'Alerts that wait to be delivered.', (alerts) => alerts.queuedCount),
+  figure('alerts_inflight', 'Alerts being delivered.', (alerts) => alerts.inflightCount),
 ];
 const PEER: readonly Figure<PeerLinkStatus>[] = [
   figure('peer_connected', '1 while connected.', (peer) => +peer.connected),
@@ -156,6 +161,23 @@ function raftPeers(registry: Registry, source: NodeStatusSource): void {
   });
 }
 
+function alertResults(registry: Registry, source: NodeStatusSource): void {
+  new Counter({
+    name: 'assent_alerts_total',
+    help: 'Alerts by what became of them: sent, failed after all attempts, dropped untried.',
+    labelNames: ['result'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      const alerts = source.alerts();
+      if (alerts === undefined) return;
+      this.inc({ result: 'sent' }, alerts.sentCount);
+      this.inc({ result: 'failed' }, alerts.failedCount);
+      this.inc({ result: 'dropped' }, alerts.droppedCount);
+    },
+  });
+}
+
 /** Targets are counted, not named: their number is not bounded. */
 function targetFigures(registry: Registry, source: NodeStatusSource): void {
   const total = (name: string, help: string, read: () => number): void => {
@@ -184,6 +206,8 @@ export function registerNodeMetrics(registry: Registry, source: NodeStatusSource
   counters(registry, STORE_TOTALS, () => source.store());
   gauges(registry, SCHEDULER, () => source.scheduler());
   gauges(registry, OPERATIONS, () => source.operations());
+  gauges(registry, ALERTS, () => source.alerts());
+  alertResults(registry, source);
   peerFigures(registry, source);
   raftPeers(registry, source);
   targetFigures(registry, source);

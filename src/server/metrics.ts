@@ -36,7 +36,9 @@ export interface CallObservation {
 export interface BranchObservation {
   readonly type: string;
   readonly branchId: string;
+  /** Of a closed set. */
   readonly op: string;
+  readonly protocol: 'http' | 'grpc' | 'json-rpc';
   readonly outcome: 'success' | 'failure' | 'ongoing' | 'unknown';
   readonly durationMs: number;
 }
@@ -57,6 +59,7 @@ export class Metrics {
   readonly #dtmHandled: Timing<'model'>;
   readonly #dtmBranches: Tally<'model' | 'branchid' | 'branchtype' | 'status'>;
   readonly #branchCall: Timing<'model' | 'op'>;
+  readonly #branchCalls: Tally<'model' | 'protocol' | 'outcome'>;
   readonly #fsync: Timing;
   readonly #commit: Timing;
   readonly #apply: Timing;
@@ -140,6 +143,11 @@ export class Metrics {
       'One call of a participant.',
       { labelNames: ['model', 'op'], buckets: CALL_SECONDS },
     );
+    this.#branchCalls = this.#tally(
+      'assent_scheduler_branch_calls_total',
+      'Calls of participants that ended, by the protocol that carried them.',
+      ['model', 'protocol', 'outcome'],
+    );
     const fsync = { labelNames: [], buckets: FSYNC_SECONDS };
     this.#fsync = this.#timing('assent_log_fsync_duration_seconds', 'One write of the log.', fsync);
     this.#commit = this.#timing(
@@ -208,8 +216,9 @@ export class Metrics {
   }
 
   branchCalled(observation: BranchObservation): void {
-    const { type, op, outcome, durationMs } = observation;
+    const { type, op, protocol, outcome, durationMs } = observation;
     this.#branchCall.record(durationMs, type, op);
+    this.#branchCalls.add([type, protocol, outcome]);
     const branchId = this.#boundedBranchId(observation.branchId);
     this.#dtmBranches.add([type, branchId, op, outcome === 'success' ? 'ok' : 'fail']);
   }

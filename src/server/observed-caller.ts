@@ -1,6 +1,6 @@
 // Counts and times the calls of participants for the metrics.
 
-import type { ParticipantCaller, TargetStatus } from '../engine/index.ts';
+import { type ParticipantCaller, type TargetStatus, transportOf } from '../engine/index.ts';
 import type { Metrics } from './metrics.ts';
 
 type Call = Parameters<ParticipantCaller['call']>;
@@ -17,9 +17,12 @@ export class ObservedCaller implements ParticipantCaller {
   call(call: Call[0], mayWrite: Call[1], done: Call[2]): void {
     this.#caller.call(call, mayWrite, (outcome) => {
       if (outcome.kind !== 'notSent') {
-        const { type, branchId, op } = call;
+        const { type, branchId } = call;
         const { kind, durationMs } = outcome;
-        this.#metrics.branchCalled({ type, branchId, op, outcome: kind, durationMs });
+        // What is called of a workflow bears the workflow's name, which its client chooses.
+        const op = type === 'workflow' ? 'callback' : call.op;
+        const protocol = transportOf(call.protocol, call.url);
+        this.#metrics.branchCalled({ type, branchId, op, protocol, outcome: kind, durationMs });
       }
       done(outcome);
     });

@@ -17,6 +17,7 @@ import {
   type ReplicaSelf,
 } from '../engine/index.ts';
 import type { RaftObserver } from '../raft/index.ts';
+import { AlertWebHook } from './alert-web-hook.ts';
 import type { FormatIdentity } from './command-line.ts';
 import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
@@ -37,12 +38,14 @@ class ProcessReplica implements Replica {
   readonly status: ReplicaStatus;
   readonly #ports: ReplicaPorts;
   readonly #caller: ParticipantCaller;
+  readonly #webHook: AlertWebHook | undefined;
   #network: PeerNetwork | undefined;
   #replica: LocalReplica | undefined;
 
   constructor(ports: ReplicaPorts) {
     this.#ports = ports;
     this.#caller = new ObservedCaller(participantCaller(ports.config), ports.metrics);
+    this.#webHook = alertWebHook(ports.config);
     this.status = new ReplicaStatus(ports.config.node.id, systemClock, this.#caller);
   }
 
@@ -63,8 +66,11 @@ class ProcessReplica implements Replica {
           return { transport: network, forward: network };
         },
         caller: this.#caller,
+        ...(this.#webHook === undefined ? {} : { alerts: this.#webHook }),
         raftObserver: observer(metrics),
         onApplied: (entry) => {
+          // Every node applies; the one that leads has processed.
+          if (this.#replica?.raft.leadership().isLeader !== true) return;
           for (const { after } of entry.changes) {
             if (after === undefined) continue;
             const { type, status, createTimeMs } = after.state;
@@ -95,6 +101,7 @@ class ProcessReplica implements Replica {
       (async () => {
         await this.#replica?.stop();
         await this.#caller.close();
+        await this.#webHook?.close();
         await this.#network?.close();
       })(),
     );
@@ -142,6 +149,11 @@ function participantCaller(config: Config): ParticipantCaller {
     grpc: new GrpcCaller(ports, settings),
     'json-rpc': new JsonRpcCaller(http, systemRandom),
   });
+}
+
+function alertWebHook({ alerts }: Config): AlertWebHook | undefined {
+  const { webHook: url, timeoutMs, inflightMax: connectionsMax } = alerts;
+  return url === '' ? undefined : new AlertWebHook({ url, timeoutMs, connectionsMax });
 }
 
 function observer(metrics: Metrics): RaftObserver {

@@ -1,6 +1,6 @@
 // What health, metrics and operators may read of the replica, from memory and at once.
 
-import type { LocalReplica, ParticipantCaller, TargetStatus } from '../engine/index.ts';
+import type { AlertStats, LocalReplica, ParticipantCaller, TargetStatus } from '../engine/index.ts';
 import type { Clock, RaftStatus } from '../raft/index.ts';
 import type { PeerNetwork } from './peer/index.ts';
 import type {
@@ -101,6 +101,10 @@ export class ReplicaStatus implements NodeStatusSource {
       resuming: stats.resumingCount,
       payloadBytes: stats.payloadBytes,
     };
+  }
+
+  alerts(): AlertStats | undefined {
+    return this.#opened?.replica.alerts?.stats();
   }
 
   operations(): OperationsStatus | undefined {

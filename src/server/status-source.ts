@@ -4,7 +4,7 @@
 // Owns: the shapes. The composition root (node.ts) fills them from the replica's parts.
 // Invariant: every accessor answers from memory, at once; `undefined` = that part is not open yet.
 
-import type { TargetStatus } from '../engine/index.ts';
+import type { AlertStats, TargetStatus } from '../engine/index.ts';
 import type { RaftStatus, RecoveringInfo } from '../raft/index.ts';
 
 export type StartupPhase = 'opening' | 'auditingLog' | 'openingState' | 'joining' | 'running';
@@ -73,6 +73,8 @@ export interface NodeStatusSource {
   log(): LogStatus | undefined;
   store(): StoreStatus | undefined;
   scheduler(): SchedulerStatus | undefined;
+  /** Undefined also where nobody is alerted. */
+  alerts(): AlertStats | undefined;
   operations(): OperationsStatus | undefined;
   peers(): readonly PeerLinkStatus[];
   targets(): readonly TargetStatus[];

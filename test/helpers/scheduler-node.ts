@@ -4,6 +4,12 @@
 import { createRequire } from 'node:module';
 import type sortedBtree from 'sorted-btree';
 import {
+  AlertDesk,
+  type AlertSender,
+  type AlertsConfig,
+  DEFAULT_ALERTS_CONFIG,
+} from '../../src/engine/alerts/index.ts';
+import {
   type AppliedEntry,
   type Command,
   decodeTransaction,
@@ -147,6 +153,9 @@ export interface NodeOptions {
   readonly bugs?: SchedulerBugs;
   readonly source?: TransactionSource;
   readonly commitMs?: number;
+  /** Who is alerted, if anybody. */
+  readonly alerts?: AlertSender;
+  readonly alertsConfig?: Partial<AlertsConfig>;
 }
 
 export class SchedulerNode {
@@ -204,6 +213,7 @@ export class SchedulerNode {
             this.clock.after(5, () => this.scheduler.acceptResult(gid, result));
           }
         },
+        ...this.#alertDesk(options),
         fatal: (error) => {
           throw error;
         },
@@ -212,6 +222,13 @@ export class SchedulerNode {
       options.bugs,
     );
     this.applyNow({ kind: 'openSession', nodeId: 1, incarnation: 1 });
+  }
+
+  #alertDesk({ alerts: sender, alertsConfig, config }: NodeOptions): { alerts?: AlertDesk } {
+    if (sender === undefined) return {};
+    const capMs = config?.retryIntervalMsMax ?? DEFAULT_SCHEDULER_CONFIG.retryIntervalMsMax;
+    const ports = { clock: this.clock, sender, failed: () => undefined };
+    return { alerts: new AlertDesk(ports, { ...DEFAULT_ALERTS_CONFIG, ...alertsConfig }, capMs) };
   }
 
   lead(): void {

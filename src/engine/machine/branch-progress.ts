@@ -53,6 +53,7 @@ export function recordResult(
     unknownCount: progress.unknownCount + (isUnknown ? 1 : 0),
     firstAttempts: early ? [...firstAttempts, attempt] : firstAttempts,
     lastAttempts: early ? lastAttempts : [...lastAttempts, attempt].slice(-LAST_ATTEMPTS_MAX),
+    ...(progress.alerted === true || result.alerted === true ? { alerted: true } : {}),
   };
 }
 

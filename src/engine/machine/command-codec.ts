@@ -231,6 +231,8 @@ function packResult(result: BranchResult): readonly unknown[] {
     result.detail,
     result.retryAtMs,
     result.intervalMs,
+    // Absent where false, as version 0.1.0 writes it.
+    ...(result.alerted === true ? [true] : []),
   ];
 }
 
@@ -244,10 +246,11 @@ type ResultFields = readonly [
   string,
   number | null,
   number,
+  true?,
 ];
 
 function unpackResult(fields: readonly unknown[]): BranchResult {
-  const [row, attempt, term, atMs, durationMs, outcome, detail, retryAtMs, intervalMs] =
+  const [row, attempt, term, atMs, durationMs, outcome, detail, retryAtMs, intervalMs, alerted] =
     fields as ResultFields;
   return {
     row,
@@ -259,6 +262,7 @@ function unpackResult(fields: readonly unknown[]): BranchResult {
     detail,
     retryAtMs: absent(retryAtMs),
     intervalMs,
+    ...(alerted === true ? { alerted } : {}),
   };
 }
 

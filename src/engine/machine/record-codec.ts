@@ -246,6 +246,8 @@ function packProgress(progress: BranchProgress, baseMs: number): unknown {
     progress.unknownCount,
     progress.firstAttempts.map((attempt) => packAttempt(attempt, baseMs)),
     progress.lastAttempts.map((attempt) => packAttempt(attempt, baseMs)),
+    // Absent where false: such a row has the bytes that version 0.1.0 writes for it.
+    ...(progress.alerted === true ? [true] : []),
   ];
 }
 
@@ -262,12 +264,13 @@ type ProgressFields = readonly [
   number,
   readonly (readonly unknown[])[],
   readonly (readonly unknown[])[],
+  true?,
 ];
 
 function unpackProgress(row: number | readonly unknown[], baseMs: number): BranchProgress {
   const fields = progressFields(row);
   const [status, create, update, finish, wanted, retryAt, intervalMs] = fields;
-  const [, , , , , , , attemptCount, ongoingCount, unknownCount, first, last] = fields;
+  const [, , , , , , , attemptCount, ongoingCount, unknownCount, first, last, alerted] = fields;
   return {
     status: wordOf(BRANCH_STATUSES, status),
     createTimeMs: baseMs + create,
@@ -281,6 +284,7 @@ function unpackProgress(row: number | readonly unknown[], baseMs: number): Branc
     unknownCount,
     firstAttempts: first.map((attempt) => unpackAttempt(attempt, baseMs)),
     lastAttempts: last.map((attempt) => unpackAttempt(attempt, baseMs)),
+    ...(alerted === true ? { alerted } : {}),
   };
 }
 

@@ -126,6 +126,8 @@ export interface BranchProgress {
   /** The first two and the last five attempts. */
   readonly firstAttempts: readonly Attempt[];
   readonly lastAttempts: readonly Attempt[];
+  /** Sticky: an alert about this row was delivered. Absent = false. */
+  readonly alerted?: boolean;
 }
 
 /** What a create (or the merge of prepare and submit) fixed. */
@@ -270,6 +272,8 @@ export interface BranchResult extends Attempt {
   readonly row: number;
   /** New back-off interval of the row, chosen by the leader (jitter is not deterministic). */
   readonly intervalMs: number;
+  /** An alert about this row has been delivered. Absent = not that this leader knows. */
+  readonly alerted?: boolean;
 }
 
 export type Decision =

@@ -22,6 +22,12 @@ import {
   type Term,
   type Transport,
 } from '../../raft/index.ts';
+import {
+  AlertDesk,
+  type AlertSender,
+  type AlertsConfig,
+  DEFAULT_ALERTS_CONFIG,
+} from '../alerts/index.ts';
 import type { Identity, SegmentedLog } from '../log/index.ts';
 import type { Command } from '../machine/index.ts';
 import { type AppliedEntry, decodeCommand, encodeCommand, Machine } from '../machine/index.ts';
@@ -66,6 +72,8 @@ export interface ReplicaPorts extends StoragePorts {
     readonly forward: ForwardTransport;
   };
   readonly caller: ParticipantCaller;
+  /** Absent: nobody is alerted. */
+  readonly alerts?: AlertSender;
   readonly raftObserver?: RaftObserver;
   /** Every applied entry, after the parts of this replica have heard of it. */
   readonly onApplied?: (entry: AppliedEntry) => void;
@@ -76,6 +84,8 @@ export interface ReplicaConfig extends StorageConfig {
   /** Entries kept behind a compaction, for followers that lag. */
   readonly trailingEntries: number;
   readonly scheduler: SchedulerConfig;
+  /** Absent: the defaults. */
+  readonly alerts?: AlertsConfig;
   readonly coordinator: CoordinatorConfig;
 }
 
@@ -90,6 +100,7 @@ export class LocalReplica {
   readonly store: Store;
   readonly raft: RaftNode;
   readonly scheduler: Scheduler;
+  readonly alerts: AlertDesk | undefined;
   readonly coordinator: LocalCoordinator;
   readonly #ports: ReplicaPorts;
   readonly #config: ReplicaConfig;
@@ -154,6 +165,7 @@ export class LocalReplica {
       this.raft.commitInterest(peer, index),
     );
     const source = new StateTransactionSource(() => store.reader);
+    this.alerts = this.#makeAlertDesk();
     this.scheduler = this.#makeScheduler(source, forward, bugs);
     this.coordinator = new LocalCoordinator(
       { nodeId: identity.nodeId, incarnation: opened.bootId },
@@ -249,6 +261,16 @@ export class LocalReplica {
     };
   }
 
+  #makeAlertDesk(): AlertDesk | undefined {
+    const { clock, logger, alerts: sender } = this.#ports;
+    if (sender === undefined) return undefined;
+    const failed = ({ gid }: { readonly gid: string }, reason: string): void => {
+      logger.warn({ gid, reason }, 'an alert could not be delivered');
+    };
+    const { alerts = DEFAULT_ALERTS_CONFIG, scheduler } = this.#config;
+    return new AlertDesk({ clock, sender, failed }, alerts, scheduler.retryIntervalMsMax);
+  }
+
   #makeScheduler(
     source: TransactionSource,
     forward: ForwardTransport,
@@ -270,6 +292,7 @@ export class LocalReplica {
           if (leaderId !== undefined && !isLeader)
             forwardLateResult(forward, leaderId, gid, result);
         },
+        ...(this.alerts === undefined ? {} : { alerts: this.alerts }),
         fatal: (error, context) => this.#fatal(error, context),
       },
       this.#config.scheduler,

@@ -1,6 +1,7 @@
 // What the scheduler needs from the world. Small on purpose: tests and the simulator implement them.
 
 import type { Clock, Fatal, Random } from '../../raft/index.ts';
+import type { AlertDesk } from '../alerts/index.ts';
 import type { BranchResult, Command, Transaction } from '../machine/index.ts';
 import type { ParticipantCaller } from '../participants/index.ts';
 import type { Patterns } from '../patterns/index.ts';
@@ -56,5 +57,7 @@ export interface SchedulerPorts {
   readonly logTimeNowMs: () => number;
   /** The result of a call that ended after this node stopped leading, for the new leader. */
   readonly forwardResult: (gid: string, result: BranchResult) => void;
+  /** Absent: nobody is alerted. */
+  readonly alerts?: AlertDesk;
   readonly fatal: Fatal;
 }

@@ -108,6 +108,7 @@ export class Scheduler {
     this.#driver.lead(term, nowMs + this.#config.timeoutGraceMs);
     this.#window.open(nowMs + this.#config.dueWindowMs);
     this.#retention.start();
+    this.#ports.alerts?.becomeLeader();
     this.#pump();
   }
 
@@ -121,6 +122,7 @@ export class Scheduler {
     this.#driver.stop();
     this.#window.close();
     this.#retention.stop();
+    this.#ports.alerts?.stopLeading();
     this.#cancelRamp?.();
     this.#cancelRamp = undefined;
     this.#takeover = undefined;

@@ -46,4 +46,5 @@ export {
 } from './transaction-input.ts';
 export { type RequestsOptions, TransactionRequests } from './transaction-requests.ts';
 export { cleanGid, gidComplaint } from './validation.ts';
+export { RESULT_HINT } from './wait-reply.ts';
 export { type WorkflowProgress, workflowProgresses } from './workflow-progress.ts';

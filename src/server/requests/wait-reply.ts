@@ -7,7 +7,7 @@ import { errorReply, failureReply, ONGOING, type Reply, SUCCESS, unknownReply } 
 
 const NOT_FINISHED = 'wait result not return success: FAILURE';
 /** dtm's words, which precede what a branch answered. */
-const RESULT_HINT =
+export const RESULT_HINT =
   'your http/grpc result should be specified as in:\nhttps://dtm.pub/summary/arch.html#http\nunkown result will be retried: ';
 
 /** `waited`: what was asked. */

@@ -153,6 +153,13 @@ export function statusSource(changes: Partial<NodeStatusSource> = {}): NodeStatu
       resuming: 0,
       payloadBytes: 1,
     }),
+    alerts: () => ({
+      queuedCount: 0,
+      inflightCount: 0,
+      sentCount: 2,
+      failedCount: 1,
+      droppedCount: 0,
+    }),
     operations: () => ({ operations: 0, waits: 0, sessionOpen: true }),
     peers: () => [
       {

@@ -1,12 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import type { ParticipantCaller } from '../../../src/engine/index.ts';
 import { Metrics } from '../../../src/server/metrics.ts';
+import { ObservedCaller } from '../../../src/server/observed-caller.ts';
 import { raftStatus, statusSource, testApi } from './fakes.ts';
 
 async function own(metrics: Metrics) {
   const all = await metrics.registry.getMetricsAsJSON();
   return all.filter(({ name }) => /^(dtm|assent)_/.test(name));
 }
+
+const ANSWERS_AT_ONCE: ParticipantCaller = {
+  call: (_call, _mayWrite, done) => done({ kind: 'success', detail: '', durationMs: 1 }),
+  targets: () => [],
+  close: () => Promise.resolve(),
+};
 
 describe('metrics', () => {
   it('docs/metrics.md lists every metric of the registry, and no other', async () => {
@@ -27,6 +35,7 @@ describe('metrics', () => {
       type: 'saga',
       branchId: '01',
       op: 'action',
+      protocol: 'grpc',
       outcome: 'success',
       durationMs: 5,
     });
@@ -41,6 +50,10 @@ describe('metrics', () => {
       'dtm_transaction_process_total{model="saga",status="ok"} 1',
       'dtm_transaction_handled_duration_count{model="saga"} 1',
       'dtm_branch_process_total{model="saga",branchid="01",branchtype="action",status="ok"} 1',
+      'assent_scheduler_branch_calls_total{model="saga",protocol="grpc",outcome="success"} 1',
+      'assent_alerts_total{result="sent"} 2',
+      'assent_alerts_total{result="failed"} 1',
+      'assent_alerts_total{result="dropped"} 0',
       'assent_api_requests_total{api="submit",status="500"} 1',
       'assent_api_rejected_total{code="INVALID_REQUEST"} 1',
     ]) {
@@ -56,6 +69,7 @@ describe('metrics', () => {
         type: 'saga',
         branchId,
         op: 'action',
+        protocol: 'http',
         outcome: 'unknown',
         durationMs: 1,
       });
@@ -65,6 +79,39 @@ describe('metrics', () => {
     ) as { values: { value: number }[] };
     expect(values.length).toBe(101);
     expect(values.reduce((sum, { value }) => sum + value, 0)).toBe(5_000);
+  });
+
+  it('12.27: every pattern and protocol has its series, and the names of workflows have none', async () => {
+    const metrics = new Metrics('v0');
+    const caller = new ObservedCaller(ANSWERS_AT_ONCE, metrics);
+    const call = { gid: 'g', branchId: '01', payload: new Uint8Array(), headers: {}, timeoutMs: 1 };
+    const calls = [
+      { type: 'saga', op: 'action', protocol: 'http', url: 'http://a/x' },
+      { type: 'tcc', op: 'confirm', protocol: 'grpc', url: 'a:1/b.C/D' },
+      { type: 'xa', op: 'commit', protocol: 'grpc', url: 'http://a/x' },
+      { type: 'msg', op: 'msg', protocol: 'json-rpc', url: 'http://a/x?method=M' },
+      { type: 'workflow', op: 'a name of a client', protocol: 'http', url: 'http://a/x' },
+      { type: 'workflow', op: 'another', protocol: 'grpc', url: 'a:1/b.C/D' },
+    ] as const;
+    for (const one of calls)
+      caller.call(
+        { ...call, ...one },
+        () => true,
+        () => undefined,
+      );
+    const text = await metrics.text();
+    for (const line of [
+      'model="saga",protocol="http"',
+      'model="tcc",protocol="grpc"',
+      'model="xa",protocol="http"',
+      'model="msg",protocol="json-rpc"',
+      'model="workflow",protocol="http"',
+      'model="workflow",protocol="grpc"',
+    ]) {
+      expect(text).toContain(`assent_scheduler_branch_calls_total{${line},outcome="success"} 1\n`);
+    }
+    expect(text).toContain('model="workflow",branchid="01",branchtype="callback",status="ok"} 2\n');
+    expect(text).not.toContain('a name of a client');
   });
 
   it('shows the node as it is at the scrape', async () => {
