@@ -130,6 +130,7 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
   const config = drawRaftConfig(random);
   const stalls = random.split('stalls');
   const ambushes = random.split('ambushes');
+  const patterns = random.split('patterns');
   return {
     nodes: nodes ?? random.pick([1, 3, 3, 3, 3, 3, 3, 5]),
     durationMs: Math.round(random.between(10_000, 30_000)),
@@ -192,10 +193,35 @@ export function drawReplicaOptions(random: Prng, nodes: number | undefined): Rep
       forceStopProbability: random.pick([0, 0, 0.02]),
       hurryProbability: random.pick([0, 0.5]),
       prepareProbability: random.pick([0, 0.2]),
+      ...drawPatternOptions(patterns),
       queryMeanMs: random.pick([100, 1_000]),
       clientTimeoutMs: random.pick([4_000, 10_000]),
       requestTimeoutMs: random.pick([1_000, 3_000]),
     },
+  };
+}
+
+/** All patterns at once, or one alone: what is rare in a crowd is frequent then. */
+function drawPatternOptions(random: Prng) {
+  const none = { saga: 0, tcc: 0, xa: 0, msg: 0, workflow: 0 };
+  return {
+    mix: random.pick([
+      { saga: 1, tcc: 1, xa: 1, msg: 1, workflow: 1 },
+      { saga: 1, tcc: 1, xa: 1, msg: 1, workflow: 1 },
+      { saga: 3, tcc: 1, xa: 1, msg: 1, workflow: 1 },
+      { ...none, saga: 1 },
+      { ...none, saga: 1 },
+      { ...none, tcc: 1, xa: 1 },
+      { ...none, msg: 1 },
+      { ...none, workflow: 1 },
+    ]),
+    nestedProbability: random.pick([0, 0.3]),
+    contradictProbability: random.pick([0, 0.2]),
+    delayProbability: random.pick([0, 0.2]),
+    ownWordsProbability: random.pick([0, 0.5]),
+    topics: random.pick([0, 1, 3]),
+    topicMeanMs: random.pick([300, 1_500]),
+    deathProbability: random.pick([0, 0.02, 0.15]),
   };
 }
 

@@ -2,9 +2,10 @@
 //
 // Owns: the one true history, assembled from what every node applies (the first to apply an index
 // writes it, all others must agree), and the checks of calls and effects against that history.
-// It knows more than any node: it sees every node's apply and every bank's ledger.
+// It knows more than any node: it sees every node's apply, every participant's ledger, and what the
+// clients mean. What a transaction must have done when it ends is in endings.ts.
 //
-// Sources: docs/architecture.md §Promises; the dtm protocol reference §5.3, §5.7, §10.1.
+// Sources: docs/architecture.md §Promises; the dtm protocol reference §5, §10.1.
 
 import type {
   AppliedEntry,
@@ -15,29 +16,43 @@ import type {
   TransactionStatus,
 } from '../../src/engine/machine/index.ts';
 import type { BranchCall } from '../../src/engine/participants/index.ts';
-import type { LedgerEntry } from './sim-participants.ts';
+import type { LedgerEntry } from './bank.ts';
+import { checkFailed, checkSucceeded, type Ended } from './endings.ts';
+import { TopicWatch } from './topic-watch.ts';
+import { isFinal, mayBecome, mayCall } from './transitions.ts';
 import { InvariantViolated } from './violation.ts';
+import { type CallerView, WorkflowWatch } from './workflow-watch.ts';
 
 /** A transaction as it is committed now. */
 interface Known {
-  transaction: Transaction;
-  status: TransactionStatus;
-  forced: boolean;
-  /** The node of whom a client has the word that it is accepted, and when. */
-  accepted: boolean;
+  readonly transaction: Transaction;
+  readonly status: TransactionStatus;
+  readonly forced: boolean;
 }
 
+/** What the participants still hold for a transaction, by branch. */
+export type HeldFor = (gid: string) => readonly string[];
+
 export class Oracle {
+  readonly topics = new TopicWatch();
+  readonly #workflows = new WorkflowWatch();
+  readonly #heldFor: HeldFor;
   readonly #transactions = new Map<string, Known>();
   /** What applying each index did, as the first node to apply it saw it. */
   readonly #applied = new Map<number, string>();
   readonly #effects = new Map<string, LedgerEntry[]>();
   readonly #accepted = new Set<string>();
+  /** Transactions that their clients have asked to submit, with every branch ready. */
+  readonly #submitted = new Set<string>();
   /** By operation: its result, and the index at which it changed something. */
   readonly #results = new Map<string, string>();
   readonly #runs = new Map<string, number>();
   #lastIndex = 0;
   readonly stats = { succeeded: 0, failed: 0, calls: 0 };
+
+  constructor(heldFor: HeldFor) {
+    this.#heldFor = heldFor;
+  }
 
   /** Every node reports every entry that it applies. */
   applied(nodeId: number, entry: AppliedEntry): void {
@@ -56,7 +71,7 @@ export class Oracle {
       this.#operation(entry.index, operationKey(opId), describeResult(result));
     }
     for (const change of entry.changes) {
-      this.#change(entry.index, change);
+      this.#change(entry, change);
       if (change.opId !== undefined) {
         this.#ran(entry.index, operationKey(change.opId));
       }
@@ -78,72 +93,145 @@ export class Oracle {
       `operation ${key} runs at ${index}, and ran at ${known} before`);
   }
 
-  #change(index: number, change: TransactionChange): void {
+  #change(entry: AppliedEntry, change: TransactionChange): void {
     const { gid, after } = change;
+    const { index } = entry;
     const known = this.#transactions.get(gid);
     require(change.before === known?.status, 'P3', () =>
       `entry ${index} finds ${gid} ${change.before ?? 'absent'}, it was ${known?.status ?? 'absent'}`);
     if (after === undefined) {
-      require(known?.status === 'succeed' || known?.status === 'failed', 'P1', () =>
+      require(isFinal(known?.status), 'P1', () =>
         `entry ${index} forgets ${gid}, which is ${known?.status}`);
       this.#transactions.delete(gid);
       return;
     }
-    const { status } = after.state;
+    const { status, type } = after.state;
     const forced = after.state.forced !== undefined;
     if (known !== undefined) {
-      require(mayBecome(known.status, status, forced), 'P3', () =>
-        `entry ${index} turns ${gid} from ${known.status} to ${status}`);
+      require(mayBecome(type, known.status, status, forced), 'P3', () =>
+        `entry ${index} turns ${type} ${gid} from ${known.status} to ${status}`);
+      this.#requireRecordKept(index, known.transaction, after);
+    } else if (type === 'msg') {
+      this.topics.created(after);
     }
-    this.#transactions.set(gid, {
-      transaction: after,
-      status,
-      forced,
-      accepted: this.#accepted.has(gid),
-    });
+    this.#transactions.set(gid, { transaction: after, status, forced });
+    if (type === 'workflow') {
+      this.#workflows.changed(entry, known?.transaction, after);
+    }
     if (known?.status !== status) {
       this.#decided(gid, status, forced);
     }
   }
 
+  /** A row is never another one, and what has ended never changes. */
+  #requireRecordKept(index: number, before: Transaction, after: Transaction): void {
+    const { gid } = after.definition;
+    for (const [row, branch] of before.definition.branches.entries()) {
+      const now = after.definition.branches[row];
+      const same =
+        now?.branchId === branch.branchId && now.op === branch.op && now.url === branch.url;
+      require(same, 'P3', () => `entry ${index} makes row ${row} of ${gid} another one`);
+      const status = before.state.branches[row]?.status;
+      if (status === 'prepared') continue;
+      require(status === after.state.branches[row]?.status, 'P3', () =>
+        `entry ${index} changes row ${row} of ${gid}, which was ${status}`);
+      const kept = sameBytes(payloadOf(before, row), payloadOf(after, row));
+      require(kept, 'P3', () => `entry ${index} changes what row ${row} of ${gid} recorded`);
+    }
+    const result = before.state.result;
+    require(!isFinal(before.state.status) || result === after.state.result, 'P3', () =>
+      `entry ${index} changes the result of ${gid}`);
+  }
+
   #decided(gid: string, status: TransactionStatus, forced: boolean): void {
     if (status === 'succeed') {
       this.stats.succeeded++;
-      this.#requireAllApplied(gid);
+      checkSucceeded(this.#ended(gid));
     } else if (status === 'failed') {
       this.stats.failed++;
       if (!forced) {
-        this.#requireNothingLeft(gid);
+        checkFailed(this.#ended(gid));
       }
     }
   }
 
+  #ended(gid: string): Ended {
+    const known = this.#transactions.get(gid);
+    if (known === undefined) throw new Error(`${gid} is not known`);
+    const { transaction } = known;
+    return { transaction, effects: this.#effects.get(gid) ?? [], held: this.#heldFor(gid) };
+  }
+
   /** P2, at the moment a request is written. */
-  written(nodeId: number, call: BranchCall): void {
+  written(call: BranchCall, caller: CallerView): void {
     this.stats.calls++;
+    const { nodeId } = caller;
+    const name = `${call.op} ${call.gid}/${call.branchId}`;
     const known = this.#transactions.get(call.gid);
-    require(known !== undefined, 'P2', () =>
-      `n${nodeId} calls ${call.op} ${call.gid}/${call.branchId}, which is not committed`);
-    if (call.op === 'compensate') {
-      require(known?.status === 'aborting' || known?.status === 'failed', 'P2', () =>
-        `n${nodeId} compensates ${call.gid}/${call.branchId}, which is ${known?.status}`);
-    } else {
-      require(known?.status !== 'prepared', 'P2', () =>
-        `n${nodeId} runs ${call.gid}/${call.branchId}, which is only prepared`);
+    require(known !== undefined, 'P2', () => `n${nodeId} calls ${name}, which is not committed`);
+    if (known === undefined) return;
+    require(mayCall(call, known.status, known.forced), 'P2', () =>
+      `n${nodeId} calls ${name}, which is ${known.status}`);
+    if (call.type === 'workflow') {
+      this.#workflows.called(call.gid, caller);
+    }
+    if (call.type === 'msg' && call.op === 'action') {
+      const { customData } = known.transaction.definition;
+      const { delay = 0 } = (customData === '' ? {} : JSON.parse(customData)) as { delay?: number };
+      const fromMs = known.transaction.state.createTimeMs + 1000 * delay;
+      require(delay === 0 || caller.logTimeMs >= fromMs, 'MSG', () =>
+        `n${nodeId} delivers ${name} at ${caller.logTimeMs}, before its time ${fromMs}`);
+    }
+  }
+
+  /** The caller has an answer, or has given up. */
+  ended(nodeId: number, call: BranchCall): void {
+    if (call.type === 'workflow') {
+      this.#workflows.ended(call.gid, nodeId);
     }
   }
 
   /** Every effect that gets past a barrier. */
   effect(entry: LedgerEntry): void {
-    const effects = this.#effects.get(entry.gid) ?? [];
+    const { gid, op } = entry;
+    const effects = this.#effects.get(gid) ?? [];
     effects.push(entry);
-    this.#effects.set(entry.gid, effects);
-    const known = this.#transactions.get(entry.gid);
-    require(known !== undefined, 'P2', () => `an effect of ${entry.gid}, which is not committed`);
-    if (known !== undefined && (known.status === 'succeed' || known.status === 'failed')) {
-      require(known.forced, 'P3', () =>
-        `${entry.op} of ${entry.gid}/${entry.branchId} takes effect after it was ${known.status}`);
+    this.#effects.set(gid, effects);
+    if (op === 'local') {
+      this.#requireOpen(entry);
+      return;
     }
+    const known = this.#transactions.get(gid);
+    require(known !== undefined, 'P2', () => `an effect of ${gid}, which is not committed`);
+    this.#requireOpen(entry);
+    if (op === 'confirm' || (op === 'commit' && known?.transaction.definition.type === 'xa')) {
+      require(this.#submitted.has(gid), 'P2', () =>
+        `${op} of ${gid}/${entry.branchId}, whose client has not submitted it`);
+      const other = effects.find((effect) => effect.op === 'cancel');
+      require(other === undefined, 'P3', () =>
+        `${gid} is confirmed, and ${other?.branchId} was cancelled`);
+    }
+    if (op === 'cancel') {
+      const other = effects.find((effect) => effect.op === 'confirm');
+      require(other === undefined, 'P3', () =>
+        `${gid} is cancelled, and ${other?.branchId} was confirmed`);
+    }
+    if (known?.transaction.definition.type === 'msg') {
+      const isCommitted = effects.some((effect) => effect.op === 'local');
+      require(isCommitted, 'MSG', () =>
+        `${gid}/${entry.branchId} is delivered, and its local transaction is not committed`);
+    }
+  }
+
+  #requireOpen({ gid, branchId, op }: LedgerEntry): void {
+    const known = this.#transactions.get(gid);
+    require(known === undefined || !isFinal(known.status) || known.forced, 'P3', () =>
+      `${op} of ${gid}/${branchId} takes effect after it was ${known?.status}`);
+  }
+
+  /** Every branch is ready, and the client says so next. */
+  submitting(gid: string): void {
+    this.#submitted.add(gid);
   }
 
   /** A client was told that the transaction is accepted: P1 holds from here on. */
@@ -161,6 +249,10 @@ export class Oracle {
     return this.#transactions.get(gid)?.forced ?? false;
   }
 
+  transaction(gid: string): Transaction | undefined {
+    return this.#transactions.get(gid)?.transaction;
+  }
+
   get acceptedGids(): readonly string[] {
     return [...this.#accepted];
   }
@@ -169,7 +261,7 @@ export class Oracle {
   unfinished(): readonly string[] {
     const result: string[] = [];
     for (const [gid, known] of this.#transactions) {
-      if (known.status !== 'succeed' && known.status !== 'failed') {
+      if (!isFinal(known.status)) {
         result.push(`${gid} (${known.status})`);
       }
     }
@@ -183,68 +275,35 @@ export class Oracle {
     }
     for (const [gid, known] of this.#transactions) {
       if (known.status === 'succeed') {
-        this.#requireAllApplied(gid);
+        checkSucceeded(this.#ended(gid));
       } else if (!known.forced) {
-        this.#requireNothingLeft(gid);
+        checkFailed(this.#ended(gid));
       }
     }
-  }
-
-  /** `succeed`: every action took effect exactly once, and nothing was compensated. */
-  #requireAllApplied(gid: string): void {
-    const known = this.#transactions.get(gid);
-    const effects = this.#effects.get(gid) ?? [];
-    const calls =
-      known?.transaction.definition.branches.filter(
-        (branch) => branch.op === 'action' && branch.url !== '',
-      ) ?? [];
-    for (const { branchId } of calls) {
-      const count = effects.filter(
-        (effect) => effect.branchId === branchId && effect.op === 'action',
-      ).length;
-      require(count === 1, 'MONEY', () =>
-        `${gid} succeeded, action ${branchId} took effect ${count} times`);
-    }
-    const undone = effects.find((effect) => effect.op === 'compensate');
-    require(undone === undefined, 'MONEY', () =>
-      `${gid} succeeded, and ${undone?.branchId} was compensated`);
-  }
-
-  /** `failed`: the effects on every account cancel out. */
-  #requireNothingLeft(gid: string): void {
-    const net = new Map<number, number>();
-    for (const effect of this.#effects.get(gid) ?? []) {
-      net.set(effect.account, (net.get(effect.account) ?? 0) + effect.amount);
-    }
-    for (const [account, amount] of net) {
-      require(amount === 0, 'MONEY', () =>
-        `${gid} failed and leaves ${amount} on account ${account}`);
+    for (const [gid, effects] of this.#effects) {
+      require(this.#transactions.has(gid), 'MONEY', () =>
+        `${effects.length} effects of ${gid}, which is nowhere`);
     }
   }
 }
+
+function payloadOf({ definition }: Transaction, row: number): Uint8Array | undefined {
+  const at = definition.branches[row]?.payload;
+  return at === undefined ? undefined : definition.payloads[at];
+}
+
+function sameBytes(one: Uint8Array | undefined, other: Uint8Array | undefined): boolean {
+  return (
+    one === other ||
+    (one?.length === other?.length && Buffer.compare(one ?? NONE, other ?? NONE) === 0)
+  );
+}
+
+const NONE = new Uint8Array();
 
 function require(condition: boolean, promise: string, message: () => string): void {
   if (!condition) {
     throw new InvariantViolated(promise, message());
-  }
-}
-
-function mayBecome(from: TransactionStatus, to: TransactionStatus, forced: boolean): boolean {
-  if (from === to) {
-    return true;
-  }
-  switch (from) {
-    case 'prepared':
-      return true;
-    case 'submitted':
-      return to === 'aborting' || to === 'succeed' || (to === 'failed' && forced);
-    case 'aborting':
-      return to === 'failed';
-    case 'succeed':
-    case 'failed':
-      return false;
-    default:
-      return from satisfies never;
   }
 }
 

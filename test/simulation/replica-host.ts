@@ -22,7 +22,7 @@ import type { Prng } from './prng.ts';
 import type { SimProcess } from './sim-clock.ts';
 import { SimFiles } from './sim-files.ts';
 import type { SimNetwork } from './sim-network.ts';
-import type { Banks } from './sim-participants.ts';
+import type { Participants } from './sim-participants.ts';
 import { SimTransport, type TransportWorld } from './sim-transport.ts';
 import type { Trace } from './trace.ts';
 import { InvariantViolated } from './violation.ts';
@@ -35,7 +35,7 @@ export interface ReplicaWorld {
   readonly network: SimNetwork;
   readonly transport: TransportWorld;
   readonly trace: Trace;
-  readonly banks: Banks;
+  readonly participants: Participants;
   readonly options: ReplicaOptions;
   readonly bugs: ReadonlySet<string>;
   applied(host: ReplicaHost, entry: AppliedEntry): void;
@@ -205,7 +205,7 @@ export class ReplicaHost {
       random,
       fatal: (error, context) => this.#fatal(life, error, context),
       logger: this.#logger(),
-      caller: this.#world.banks.callerFor(process),
+      caller: this.#world.participants.callerFor(process),
       connect: () => {
         this.transport = new SimTransport(
           this.#world.transport,
@@ -272,7 +272,12 @@ export class ReplicaHost {
         receiveBatchBytes: 8 * 1024,
         scrubRestMs: 5_000,
       },
-      scheduler: { ...DEFAULT_SCHEDULER_CONFIG, commitEachResult: options.commitEachResult },
+      scheduler: {
+        ...DEFAULT_SCHEDULER_CONFIG,
+        commitEachResult: options.commitEachResult,
+        // What backed off during the faults ends soon after them.
+        retryIntervalMsMax: 8_000,
+      },
       coordinator: {
         openOperationsMax: 1_000,
         waitLeaderMs: 5_000,

@@ -7,6 +7,7 @@
 // Source: docs/architecture.md §Testing.
 
 import type { AppliedEntry } from '../../src/engine/index.ts';
+import { OPENING_BALANCE } from './bank.ts';
 import { describeMessage } from './describe-message.ts';
 import { describeOptions, drawReplicaOptions, type ReplicaOptions } from './options.ts';
 import { Oracle } from './oracle.ts';
@@ -17,7 +18,7 @@ import { ReplicaHost } from './replica-host.ts';
 import type { RunRequest, RunResult } from './run-result.ts';
 import { SimProcess } from './sim-clock.ts';
 import { SimNetwork } from './sim-network.ts';
-import { Banks, OPENING_BALANCE } from './sim-participants.ts';
+import { Participants } from './sim-participants.ts';
 import { findDifference, readState, type StateImage } from './state-image.ts';
 import { Trace } from './trace.ts';
 import { InvariantViolated } from './violation.ts';
@@ -32,8 +33,8 @@ class ReplicaSimulation {
   readonly #random: Prng;
   readonly #trace: Trace;
   readonly #network: SimNetwork;
-  readonly #oracle = new Oracle();
-  readonly #banks: Banks;
+  readonly #oracle: Oracle;
+  readonly #participants: Participants;
   readonly #workload: Workload;
   readonly #hosts: ReplicaHost[] = [];
   readonly #promises = new Promises();
@@ -46,18 +47,8 @@ class ReplicaSimulation {
     this.#trace = trace;
     const { options, time } = this;
     this.#network = new SimNetwork(time, this.#random.split('network'), options.network);
-    this.#banks = new Banks(time, this.#random.split('banks'), options.participants, {
-      written: (nodeId, call) => {
-        this.#note(nodeId, 'call', `${call.op} ${call.gid}/${call.branchId}`);
-        this.#guard(() => this.#oracle.written(nodeId, call));
-        const leadership = this.#hosts[nodeId - 1]?.replica?.raft.leadership();
-        this.#guard(() => this.#promises.called(nodeId, leadership?.term ?? 0));
-      },
-      effect: (entry) => {
-        this.#note(0, 'effect', `${entry.op} ${entry.gid}/${entry.branchId} ${entry.amount}`);
-        this.#guard(() => this.#oracle.effect(entry));
-      },
-    });
+    this.#participants = this.#makeParticipants();
+    this.#oracle = new Oracle((gid) => this.#participants.heldFor(gid));
     const ids = Array.from({ length: options.nodes }, (_, i) => i + 1);
     for (const nodeId of ids) {
       this.#addHost(nodeId, ids, request.bugs);
@@ -75,6 +66,7 @@ class ReplicaSimulation {
       {
         time,
         oracle: this.#oracle,
+        participants: this.#participants,
         trace,
         nodes: this.#hosts.map((host) => ({
           nodeId: host.nodeId,
@@ -112,6 +104,27 @@ class ReplicaSimulation {
     return this.#hosts.map((host) => host.describe());
   }
 
+  #makeParticipants(): Participants {
+    const { options, time } = this;
+    return new Participants(time, this.#random.split('banks'), options.participants, {
+      written: (nodeId, call) => {
+        this.#note(nodeId, 'call', `${call.op} ${call.gid}/${call.branchId}`);
+        const replica = this.#hosts[nodeId - 1]?.replica;
+        const term = replica?.raft.leadership().term ?? 0;
+        const logTimeMs = replica?.raft.logTimeNowMs() ?? 0;
+        const appliedIndex = replica?.store.appliedIndex ?? 0;
+        this.#guard(() => this.#oracle.written(call, { nodeId, term, logTimeMs, appliedIndex }));
+        this.#guard(() => this.#promises.called(nodeId, term));
+      },
+      ended: (nodeId, call) => this.#oracle.ended(nodeId, call),
+      effect: (entry) => {
+        this.#note(0, 'effect', `${entry.op} ${entry.gid}/${entry.branchId} ${entry.amount}`);
+        this.#guard(() => this.#oracle.effect(entry));
+      },
+      fail: (error) => this.fail(error),
+    });
+  }
+
   #addHost(nodeId: number, ids: readonly number[], bugs: ReadonlySet<string>): void {
     const process = new SimProcess(
       nodeId,
@@ -134,7 +147,7 @@ class ReplicaSimulation {
           received: (message) => this.#note(message.to, 'receive', describeMessage(message)),
         },
         trace: this.#trace,
-        banks: this.#banks,
+        participants: this.#participants,
         options: this.options,
         bugs,
         applied: (at, entry) => this.#applied(at, entry),
@@ -182,7 +195,7 @@ class ReplicaSimulation {
   // ---------------------------------------------------------------------------------- liveness
 
   #heal(): void {
-    this.#banks.faulty = false;
+    this.#participants.faulty = false;
     this.#workload.stop();
     this.#faults.heal();
   }
@@ -210,8 +223,8 @@ class ReplicaSimulation {
     if (unfinished.length > 0) {
       return `unfinished: ${unfinished.slice(0, 5).join(', ')} (${unfinished.length})`;
     }
-    if (this.#workload.waiting > 0) {
-      return `${this.#workload.waiting} clients without an answer`;
+    if (this.#workload.working > 0) {
+      return `${this.#workload.working} clients at work`;
     }
     const replicas = this.#hosts.map((host) => host.replica);
     const first = replicas[0];
@@ -231,9 +244,10 @@ class ReplicaSimulation {
     if (new Set(digests).size !== 1) {
       throw new InvariantViolated('P3', `state digests differ: ${digests.join(' ')}`);
     }
+    const { total } = this.#participants.bank;
     const expected = this.options.participants.accounts * OPENING_BALANCE;
-    if (this.options.workload.forceStopProbability === 0 && this.#banks.total !== expected) {
-      throw new InvariantViolated('MONEY', `the banks hold ${this.#banks.total}, not ${expected}`);
+    if (this.options.workload.forceStopProbability === 0 && total !== expected) {
+      throw new InvariantViolated('MONEY', `the banks hold ${total}, not ${expected}`);
     }
   }
 

@@ -1,14 +1,14 @@
-// The banks that sagas move money between: participants behind dtm's branch barrier.
+// The participants: everything that is called over the network while transactions run.
 //
-// Owns: accounts, the barrier table of each bank, and a ledger of every effect. A bank may refuse
-// (business FAILURE), ask for patience (ONGOING), break, answer late or never, and a request may
-// reach it long after its caller gave up: whatever a call is drawn to do is a function of the seed,
-// the gid, the branch and the attempt. Compensations are delayed and broken too, never refused.
+// Owns: how requests travel. One may break, be answered ONGOING, FAILURE where that decides nothing,
+// late or never, and may reach its service long after its caller gave up. Services themselves are
+// in bank.ts, xa-databases.ts and local-transactions.ts; a workflow's callback is its client's.
 //
-// A call is written when the caller's lease allows it (`mayWrite`); from that moment it is in the
-// world's hands and neither the death of the caller nor a pause stops it.
+// A call of the coordinator is written when the caller's lease allows it (`mayWrite`); from that moment
+// it is in the world's hands and neither the death of the caller nor a pause stops it. Clients call
+// services too (a try, a first phase, a step): they have no lease and give up after a while.
 //
-// Source: the dtm protocol reference §10.1 (barrier), §4 (answers).
+// Source: the dtm protocol reference §4 (answers), §10.4 (who calls whom).
 
 import type {
   BranchCall,
@@ -16,9 +16,12 @@ import type {
   ParticipantCaller,
   TargetStatus,
 } from '../../src/engine/participants/index.ts';
+import { type Answer, Bank, type BranchWork, type LedgerEntry } from './bank.ts';
+import { LocalTransactions } from './local-transactions.ts';
 import type { Prng } from './prng.ts';
 import type { SimProcess } from './sim-clock.ts';
 import type { VirtualTime } from './virtual-time.ts';
+import { XaDatabases } from './xa-databases.ts';
 
 export interface ParticipantOptions {
   readonly accounts: number;
@@ -29,46 +32,44 @@ export interface ParticipantOptions {
   readonly breakProbability: number;
   /** The answer is lost though the effect happened. */
   readonly lostAnswerProbability: number;
-  /** The request takes up to `lateMaxMs` to reach the bank. */
+  /** The request takes up to `lateMaxMs` to reach its service. */
   readonly lateProbability: number;
   readonly lateMaxMs: number;
-}
-
-/** What a payload says. */
-export interface Movement {
-  readonly account: number;
-  readonly amount: number;
-}
-
-/** One change of an account: what the ledger keeps. */
-export interface LedgerEntry {
-  readonly atMs: number;
-  readonly gid: string;
-  readonly branchId: string;
-  readonly op: string;
-  readonly account: number;
-  readonly amount: number;
 }
 
 export interface CallObserver {
   /** A call leaves a node: the moment that P2 is about. */
   written(nodeId: number, call: BranchCall): void;
-  /** An effect happened behind the barrier. */
+  /** The node has the answer of a call, or has given up. */
+  ended(nodeId: number, call: BranchCall): void;
+  /** An effect happened behind a barrier. */
   effect(entry: LedgerEntry): void;
+  fail(error: Error): void;
 }
 
-export const OPENING_BALANCE = 1_000_000;
+type Serve = () => Answer | Promise<Answer>;
 
-export class Banks {
-  readonly balances: number[];
-  readonly ledger: LedgerEntry[] = [];
+const TIMED_OUT: Answer = { kind: 'unknown', detail: 'request timed out' };
+/** Ops that nothing but success ends, as a message's actions (reference §5.7–§5.9). */
+const MUST_SUCCEED: ReadonlySet<string> = new Set([
+  'compensate',
+  'confirm',
+  'cancel',
+  'commit',
+  'rollback',
+]);
+
+export class Participants {
+  readonly bank: Bank;
+  readonly xa: XaDatabases;
+  readonly local: LocalTransactions;
+  /** Resumes a workflow; set by whoever runs workflows. */
+  onCallback: (call: BranchCall) => Promise<Answer> = () => Promise.resolve(TIMED_OUT);
   readonly #time: VirtualTime;
   readonly #random: Prng;
   readonly #options: ParticipantOptions;
   readonly #observer: CallObserver;
-  readonly #barrier = new Set<string>();
-  readonly #attempts = new Map<string, number>();
-  /** False in the liveness phase: every bank answers, at once and well. */
+  /** False once the faults are over. */
   faulty = true;
 
   constructor(
@@ -81,11 +82,14 @@ export class Banks {
     this.#random = random;
     this.#options = options;
     this.#observer = observer;
-    this.balances = Array<number>(options.accounts).fill(OPENING_BALANCE);
+    this.bank = new Bank(random, options, (entry) => observer.effect(entry));
+    this.xa = new XaDatabases(this.bank);
+    this.local = new LocalTransactions(this.bank);
   }
 
-  get total(): number {
-    return this.balances.reduce((sum, balance) => sum + balance, 0);
+  /** What is still held for a transaction: reservations and prepared branches. */
+  heldFor(gid: string): readonly string[] {
+    return [...this.bank.reservedOf(gid), ...this.xa.preparedOf(gid)];
   }
 
   /** The `ParticipantCaller` of one node's current life. */
@@ -101,7 +105,10 @@ export class Banks {
             return;
           }
           this.#observer.written(nodeId, call);
-          this.#send(process, life, call, done);
+          this.#callFrom(process, life, call, (outcome) => {
+            this.#observer.ended(nodeId, call);
+            done(outcome);
+          });
         });
       },
       targets: (): readonly TargetStatus[] => [],
@@ -111,7 +118,7 @@ export class Banks {
     };
   }
 
-  #send(
+  #callFrom(
     process: SimProcess,
     life: number,
     call: BranchCall,
@@ -119,86 +126,104 @@ export class Banks {
   ): void {
     const beganMs = this.#time.nowMs;
     let answered = false;
-    const finish = (kind: 'success' | 'failure' | 'ongoing' | 'unknown', detail: string): void => {
+    const finish = ({ kind, detail }: Answer): void => {
       if (!answered) {
         answered = true;
         cancelTimeout();
         done({ kind, detail, durationMs: this.#time.nowMs - beganMs });
       }
     };
-    const cancelTimeout = process
-      .clock()
-      .after(call.timeoutMs, () => finish('unknown', 'request timed out'));
-    const late = this.faulty && this.#random.chance(this.#options.lateProbability);
-    const travelMs =
-      this.#random.exponential(this.#options.latencyMeanMs) +
-      (late ? this.#random.between(0, this.#options.lateMaxMs) : 0);
-    this.#time.after(travelMs, () => {
-      const answer = this.#serve(call);
-      const lost = this.faulty && this.#random.chance(this.#options.lostAnswerProbability);
-      this.#time.after(this.#random.exponential(this.#options.latencyMeanMs), () => {
-        if (!lost) {
-          process.enter(life, () => finish(answer.kind, answer.detail));
-        }
+    const cancelTimeout = process.clock().after(call.timeoutMs, () => finish(TIMED_OUT));
+    this.#send(
+      call,
+      () => this.#serve(call),
+      (answer) => process.enter(life, () => finish(answer)),
+    );
+  }
+
+  /** A request of a client or a service to a service, which does `serve` when it arrives. */
+  request(work: BranchWork, timeoutMs: number, serve: Serve): Promise<Answer> {
+    return new Promise((resolve) => {
+      const cancelTimeout = this.#time.after(timeoutMs, () => resolve(TIMED_OUT));
+      this.#send(work, serve, (answer) => {
+        cancelTimeout();
+        resolve(answer);
       });
     });
   }
 
-  /** Business logic of a bank behind the barrier of reference §10.1. */
-  #serve(call: BranchCall): {
-    kind: 'success' | 'failure' | 'ongoing' | 'unknown';
-    detail: string;
-  } {
-    const key = `${call.gid}/${call.branchId}`;
-    const attemptKey = `${key}/${call.op}`;
-    const attempt = (this.#attempts.get(attemptKey) ?? 0) + 1;
-    this.#attempts.set(attemptKey, attempt);
-    if (this.faulty && this.#random.chance(this.#options.breakProbability)) {
-      return { kind: 'unknown', detail: 'status 500: bank is down' };
+  /** There and back; what happens on the way is drawn when it starts. */
+  #send(work: BranchWork, serve: Serve, deliver: (answer: Answer) => void): void {
+    const { latencyMeanMs, lateProbability, lateMaxMs, lostAnswerProbability } = this.#options;
+    const late = this.faulty && this.#random.chance(lateProbability);
+    const travelMs =
+      this.#random.exponential(latencyMeanMs) + (late ? this.#random.between(0, lateMaxMs) : 0);
+    this.#time.after(travelMs, () => {
+      const back = (answer: Answer): void => {
+        const lost = this.faulty && this.#random.chance(lostAnswerProbability);
+        this.#time.after(this.#random.exponential(latencyMeanMs), () => {
+          if (!lost) {
+            deliver(answer);
+          }
+        });
+      };
+      const trouble = this.#trouble(work);
+      if (trouble !== undefined) {
+        back(trouble);
+        return;
+      }
+      try {
+        const answer = serve();
+        if (answer instanceof Promise) {
+          answer.then(back).catch((error: unknown) => this.#failed(error));
+        } else {
+          back(answer);
+        }
+      } catch (error) {
+        this.#failed(error);
+      }
+    });
+  }
+
+  /** Why a service does not even look at a request. */
+  #trouble({ op, type }: BranchWork): Answer | undefined {
+    if (!this.faulty) {
+      return undefined;
     }
-    if (this.faulty && this.#random.chance(this.#options.ongoingProbability)) {
-      return { kind: 'ongoing', detail: 'ONGOING' };
+    if (this.#random.chance(this.#options.breakProbability)) {
+      const mustSucceed = MUST_SUCCEED.has(op) || (type === 'msg' && op === 'action');
+      return mustSucceed && this.#random.chance(0.3)
+        ? { kind: 'failure', detail: 'not now: FAILURE' }
+        : { kind: 'unknown', detail: 'status 500: the service is down' };
     }
-    const compensating = call.op === 'compensate';
-    if (!compensating && this.#random.split(key).chance(this.#options.refuseProbability)) {
-      // The local transaction rolls back, and its barrier row with it.
-      return { kind: 'failure', detail: 'FAILURE' };
+    return this.#random.chance(this.#options.ongoingProbability)
+      ? { kind: 'ongoing', detail: 'ONGOING' }
+      : undefined;
+  }
+
+  #serve(call: BranchCall): Answer | Promise<Answer> {
+    switch (call.type) {
+      case 'xa':
+        return this.xa.settle(call);
+      case 'workflow':
+        return this.onCallback(call);
+      case 'msg':
+        return call.op === 'msg' ? this.local.checkBack(call.gid) : this.#receive(call);
+      case 'saga':
+      case 'tcc':
+        return this.bank.serve(call);
     }
-    const originIsNew = compensating && this.#insert(`${key}/action`);
-    const isNew = this.#insert(`${key}/${call.op}`);
-    if (originIsNew || !isNew) {
-      return { kind: 'success', detail: 'SUCCESS' };
+  }
+
+  /** A message is never refused for good: whoever receives it may say so, and is asked again. */
+  #receive(call: BranchCall): Answer {
+    if (this.bank.insert(call.gid, call.branchId, call.op)) {
+      this.bank.move(call);
     }
-    const { account, amount } = decodeMovement(call.payload);
-    const change = compensating ? -amount : amount;
-    this.balances[account] = (this.balances[account] ?? 0) + change;
-    const entry: LedgerEntry = {
-      atMs: this.#time.nowMs,
-      gid: call.gid,
-      branchId: call.branchId,
-      op: call.op,
-      account,
-      amount: change,
-    };
-    this.ledger.push(entry);
-    this.#observer.effect(entry);
     return { kind: 'success', detail: 'SUCCESS' };
   }
 
-  /** Insert-ignore; true when the row is new. */
-  #insert(row: string): boolean {
-    if (this.#barrier.has(row)) {
-      return false;
-    }
-    this.#barrier.add(row);
-    return true;
+  #failed(error: unknown): void {
+    this.#observer.fail(error instanceof Error ? error : new Error(String(error)));
   }
-}
-
-export function encodeMovement(movement: Movement): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(movement));
-}
-
-function decodeMovement(payload: Uint8Array): Movement {
-  return JSON.parse(new TextDecoder().decode(payload)) as Movement;
 }

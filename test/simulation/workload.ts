@@ -1,27 +1,28 @@
-// The clients: they move money with sagas of every shape, through any node, and repeat what they
-// were not answered.
+// The clients: they move money in every pattern, through any node, and repeat what they were not
+// answered; and the operators among them.
 //
-// Owns: the plan of each saga, the client's patience and its retries on other nodes, and the checks
-// of P6: what a client is told never contradicts what it was told before, nor the truth.
-// Every saga's movements sum to zero, so the banks' total never changes once all have ended.
+// Owns: who begins what and when, repeats of what was accepted, forced stops, reads that must not be
+// older than what was true before. What a client of a pattern does is in its own file.
+// Every plan's movements sum to zero, so the banks' total never changes once all have ended.
 //
-// Source: docs/architecture.md §Promises; the dtm protocol reference §3, §5.4, §5.7.
+// Source: docs/architecture.md §Promises; the dtm protocol reference §5, §10.4.
 
-import type {
-  OperationRequest,
-  TransactionDefaults,
-  TransactionInput,
-} from '../../src/engine/machine/index.ts';
-import type { Coordinator, OperationOutcome } from '../../src/engine/operations/index.ts';
-import type { Oracle } from './oracle.ts';
+import type { TransactionType } from '../../src/engine/machine/index.ts';
+import { Client, type ClientWorld } from './client.ts';
+import { MsgClient } from './msg-client.ts';
 import type { Prng } from './prng.ts';
-import { encodeMovement, type Movement } from './sim-participants.ts';
-import type { Trace } from './trace.ts';
+import { runSaga, type Submitted } from './saga-client.ts';
+import { TopicClient } from './topic-client.ts';
+import { rank } from './transitions.ts';
+import { TwoPhaseClient } from './two-phase-client.ts';
 import { InvariantViolated } from './violation.ts';
-import type { VirtualTime } from './virtual-time.ts';
+import { WorkflowClient } from './workflow-client.ts';
 
 export interface WorkloadOptions {
+  /** Between the starts of two sagas; of what costs more requests, more. */
   readonly sagaMeanMs: number;
+  /** Shares of the patterns. */
+  readonly mix: Readonly<Record<TransactionType, number>>;
   readonly stepsMax: number;
   readonly accounts: number;
   readonly concurrentProbability: number;
@@ -32,336 +33,217 @@ export interface WorkloadOptions {
   readonly forceStopProbability: number;
   readonly hurryProbability: number;
   readonly prepareProbability: number;
+  readonly nestedProbability: number;
+  readonly contradictProbability: number;
+  readonly delayProbability: number;
+  readonly ownWordsProbability: number;
+  readonly topics: number;
+  readonly topicMeanMs: number;
   readonly queryMeanMs: number;
+  readonly deathProbability: number;
   readonly clientTimeoutMs: number;
   readonly requestTimeoutMs: number;
 }
 
-/** A node as a client sees it: present and answering, or not. */
-export interface ClientNode {
-  readonly nodeId: number;
-  coordinator(): Coordinator | undefined;
-}
-
-export interface WorkloadWorld {
-  readonly time: VirtualTime;
-  readonly oracle: Oracle;
-  readonly trace: Trace;
-  readonly nodes: readonly ClientNode[];
-  /** Ends the run: promises would hide what they throw. */
-  fail(error: Error): void;
-}
-
-const STEP_URL = 'http://bank.example/move';
+/** Requests of a client, relative to a saga's. */
+const COSTS: Readonly<Record<TransactionType, number>> = {
+  saga: 1,
+  tcc: 2,
+  xa: 2,
+  msg: 1.5,
+  workflow: 2.5,
+};
 
 export class Workload {
-  readonly #world: WorkloadWorld;
+  readonly #world: ClientWorld;
   readonly #random: Prng;
+  readonly #patterns: Prng;
   readonly #options: WorkloadOptions;
-  readonly #defaults: TransactionDefaults;
-  #nextSaga = 1;
+  readonly #client: Client;
+  readonly #msg: MsgClient;
+  readonly #twoPhase: Readonly<Record<'tcc' | 'xa', TwoPhaseClient>>;
+  readonly #workflow: WorkflowClient;
+  #nextGid = 1;
   #running = true;
-  /** Clients that still wait for the word that their saga is accepted. */
-  #waiting = 0;
-  readonly stats = { accepted: 0, refused: 0, unknown: 0, repeats: 0, waits: 0, queries: 0 };
 
-  constructor(world: WorkloadWorld, random: Prng, options: WorkloadOptions) {
+  constructor(world: ClientWorld, random: Prng, options: WorkloadOptions) {
     this.#world = world;
     this.#random = random;
+    this.#patterns = random.split('patterns');
     this.#options = options;
-    this.#defaults = {
-      timeoutToFailMs: 35_000,
-      retryIntervalMs: 1_000,
-      requestTimeoutMs: options.requestTimeoutMs,
-      retentionMs: 86_400_000,
-      preparedExpiryMs: 20_000,
-      strictResubmit: false,
+    this.#client = new Client(world, options);
+    this.#msg = new MsgClient(this.#client, options);
+    this.#twoPhase = {
+      tcc: new TwoPhaseClient(this.#client, 'tcc', options),
+      xa: new TwoPhaseClient(this.#client, 'xa', options),
     };
+    this.#workflow = new WorkflowClient(this.#client, options);
   }
 
   start(): void {
-    this.#every(this.#options.sagaMeanMs, () => this.#saga());
-    this.#every(this.#options.queryMeanMs, () => this.#query());
+    const { sagaMeanMs, queryMeanMs, topics, topicMeanMs } = this.#options;
+    this.#every(this.#random, sagaMeanMs, () => this.#begin());
+    this.#every(this.#random, queryMeanMs, () => {
+      this.#client.launch(() => this.#query());
+      return 1;
+    });
+    if (topics > 0) {
+      const random = this.#random.split('topics');
+      const client = new TopicClient(this.#client, random, topics);
+      this.#every(random, topicMeanMs, () => {
+        client.change();
+        return 1;
+      });
+    }
   }
 
-  /** No new sagas; those begun are repeated until they are accepted. */
+  /** Nothing new begins; what has begun goes on. */
   stop(): void {
     this.#running = false;
   }
 
-  get waiting(): number {
-    return this.#waiting;
+  /** Clients that have not come to their end. */
+  get working(): number {
+    return this.#client.working;
   }
 
-  #every(meanMs: number, run: () => void): void {
-    const next = (): void => {
-      this.#world.time.after(this.#random.exponential(meanMs), () => {
+  get stats(): Record<string, number> {
+    return this.#client.stats;
+  }
+
+  /** `run` says what it costs: so much longer is the mean until the next. */
+  #every(random: Prng, meanMs: number, run: () => number): void {
+    const next = (cost: number): void => {
+      this.#world.time.after(random.exponential(cost * meanMs), () => {
         if (this.#running) {
-          run();
-          next();
+          next(run());
         }
       });
     };
-    next();
+    next(1);
   }
 
-  #saga(): void {
-    const gid = `g${this.#nextSaga++}`;
+  #begin(): number {
+    const type = this.#drawType();
+    const gid = `${type[0]}${this.#nextGid++}`;
     const random = this.#random.split(gid);
-    const input = this.#plan(gid, random);
-    this.#waiting++;
-    const submit = (): void => this.#submit(input, random, 1);
-    if (random.chance(this.#options.prepareProbability)) {
-      this.#ask({ kind: 'prepare', transaction: input, defaults: this.#defaults }, random, submit);
-    } else {
-      submit();
-    }
-  }
-
-  #plan(gid: string, random: Prng): TransactionInput {
-    const { options } = { options: this.#options };
-    const moves = this.#movements(random);
-    const concurrent = random.chance(options.concurrentProbability);
-    const orders: Record<string, number[]> = {};
-    if (concurrent && random.chance(0.5)) {
-      for (let step = 1; step < moves.length; step++) {
-        if (random.chance(0.5)) {
-          orders[String(step)] = [random.int(step)];
-        }
+    this.#client.launch(async () => {
+      const waitResult = random.chance(this.#options.waitProbability);
+      this.#operate(gid, random);
+      const submitted = await this.#run(type, gid, random, waitResult);
+      if (submitted !== undefined) {
+        await this.#afterAcceptance(submitted, random, waitResult);
       }
-    }
-    const timeout = random.chance(options.timeoutProbability);
-    const limited = random.chance(options.retryLimitProbability);
-    return {
-      gid,
-      type: 'saga',
-      steps: moves.map(() => ({ action: STEP_URL, compensate: `${STEP_URL}/undo` })),
-      payloads: moves.map(encodeMovement),
-      queryPrepared: undefined,
-      protocol: 'http',
-      customData:
-        concurrent || Object.keys(orders).length > 0
-          ? JSON.stringify({ concurrent, orders })
-          : undefined,
-      rollbackReason: undefined,
-      options: {
-        waitResult: random.chance(options.waitProbability),
-        retryIntervalS: 1,
-        ...(timeout ? { timeoutToFailS: 1 + random.int(8) } : {}),
-        ...(limited ? { retryLimit: 1 + random.int(3) } : {}),
-      },
-    };
-  }
-
-  /** Movements that sum to zero, no account twice. */
-  #movements(random: Prng): Movement[] {
-    const steps = Math.min(2 + random.int(this.#options.stepsMax - 1), this.#options.accounts);
-    const accounts = random.shuffle(Array.from({ length: this.#options.accounts }, (_, i) => i));
-    const moves: Movement[] = [];
-    let sum = 0;
-    for (let step = 0; step < steps; step++) {
-      const amount = step === steps - 1 ? -sum : 1 + random.int(100);
-      sum += amount;
-      moves.push({ account: accounts[step] ?? 0, amount });
-    }
-    return moves;
-  }
-
-  #submit(input: TransactionInput, random: Prng, attempt: number): void {
-    const { gid } = input;
-    const nodeId = this.#ask(
-      { kind: 'submit', transaction: input, defaults: this.#defaults },
-      random,
-      (outcome) => {
-        if (outcome === undefined || outcome.kind !== 'applied') {
-          this.#again(input, random, attempt, outcome);
-          return;
-        }
-        this.#waiting--;
-        this.#check(input, outcome, attempt);
-        if (outcome.result.kind === 'success') {
-          this.stats.accepted++;
-          this.#world.oracle.accepted(gid);
-          this.#afterAcceptance(input, random, nodeId);
-        }
-      },
-    );
-  }
-
-  /** P6: refused and unknown are repeated, with the same gid, on any node. */
-  #again(
-    input: TransactionInput,
-    random: Prng,
-    attempt: number,
-    outcome: OperationOutcome | undefined,
-  ): void {
-    if (outcome?.kind === 'refused') {
-      this.stats.refused++;
-    } else {
-      this.stats.unknown++;
-    }
-    // Clients back off: without it a backlog of abandoned attempts keeps an overload alive.
-    const pauseMs = random.between(20, 500) * Math.min(2 ** (attempt - 1), 16);
-    this.#world.time.after(pauseMs, () => {
-      this.stats.repeats++;
-      this.#submit(input, random, attempt + 1);
     });
+    return COSTS[type];
   }
 
-  /** A business answer must be true: 409 only where the transaction really went the other way. */
-  #check(
-    input: TransactionInput,
-    outcome: Extract<OperationOutcome, { kind: 'applied' }>,
-    attempt: number,
-  ): void {
-    const { result } = outcome;
-    const status = this.#world.oracle.status(input.gid);
-    if (result.kind === 'success') {
-      return;
+  #drawType(): TransactionType {
+    const { mix } = this.#options;
+    const types = Object.keys(mix) as TransactionType[];
+    let at = this.#patterns.next() * types.reduce((sum, type) => sum + mix[type], 0);
+    for (const type of types) {
+      at -= mix[type];
+      if (at < 0) return type;
     }
-    if (result.kind === 'failure' && (status === 'aborting' || status === 'failed')) {
-      return;
-    }
-    throw new InvariantViolated(
-      'P6',
-      `submit of ${input.gid} (attempt ${attempt}, now ${status ?? 'absent'}) is answered ${result.kind}: ${result.message}`,
-    );
+    return 'saga';
   }
 
-  #afterAcceptance(input: TransactionInput, random: Prng, nodeId: number | undefined): void {
-    const { gid } = input;
-    if (input.options.waitResult === true && nodeId !== undefined) {
-      this.#wait(gid, nodeId);
+  async #run(
+    type: TransactionType,
+    gid: string,
+    random: Prng,
+    waitResult: boolean,
+  ): Promise<Submitted | undefined> {
+    switch (type) {
+      case 'saga':
+        return runSaga(this.#client, gid, random, { ...this.#options, waitResult });
+      case 'tcc':
+      case 'xa':
+        return this.#twoPhase[type].run(gid, random, waitResult);
+      case 'msg':
+        return this.#msg.run(gid, random, waitResult);
+      case 'workflow':
+        await this.#workflow.start(gid, random);
+        return undefined;
+    }
+  }
+
+  async #afterAcceptance(
+    { input, nodeId }: Submitted,
+    random: Prng,
+    waitResult: boolean,
+  ): Promise<void> {
+    if (waitResult) {
+      await this.#client.wait(input.gid, nodeId);
     }
     if (random.chance(this.#options.repeatProbability)) {
-      this.#world.time.after(random.between(0, 10_000), () => {
-        this.#waiting++;
-        this.#submit({ ...input, options: { ...input.options, waitResult: false } }, random, 1);
-      });
+      await this.#client.pause(random.between(0, 10_000));
+      await this.#repeat({ ...input, options: { ...input.options, waitResult: false } }, random);
     }
+  }
+
+  /** P6: a repeat of what was accepted is a success, unless it has gone the other way. */
+  async #repeat(input: Submitted['input'], random: Prng): Promise<void> {
+    const { defaults } = this.#client;
+    const answer = await this.#client.persist(
+      { kind: 'submit', transaction: input, defaults },
+      random,
+    );
+    if (answer === undefined || answer.result.kind === 'success') {
+      return;
+    }
+    const { gid } = input;
+    const status = this.#world.oracle.status(gid);
+    const isTrue =
+      answer.result.kind === 'failure' && (status === 'aborting' || status === 'failed');
+    this.#client.demand(isTrue, gid, answer.result, 'a repeated submit');
+  }
+
+  /** Operators: dtm's reset of the next cron time, harmless whenever it comes, and the forced stop. */
+  #operate(gid: string, random: Prng): void {
     if (random.chance(this.#options.hurryProbability)) {
-      this.#world.time.after(random.between(0, 2_000), () => this.#hurry(gid, random));
+      this.#world.time.after(random.between(0, 3_000), () =>
+        this.#client.launch(async () => {
+          const mustExist = random.chance(0.5);
+          await this.#client.ask({ kind: 'resetNextCronTime', gids: [gid], mustExist }, random);
+        }),
+      );
     }
     if (random.chance(this.#options.forceStopProbability)) {
       this.#world.time.after(random.between(0, 3_000), () =>
-        this.#ask(
-          { kind: 'forceStop', gid, by: 'client', reason: 'test' },
-          random,
-          () => undefined,
-        ),
+        this.#client.launch(async () => {
+          await this.#client.ask(
+            { kind: 'forceStop', gid, by: 'operator', reason: 'test' },
+            random,
+          );
+        }),
       );
     }
   }
 
-  /** dtm's reset of the next cron time: harmless, and visible each time that it runs. */
-  #hurry(gid: string, random: Prng): void {
-    this.#ask({ kind: 'resetNextCronTime', gids: [gid], mustExist: true }, random, () => undefined);
-  }
-
-  #wait(gid: string, nodeId: number): void {
-    const coordinator = this.#world.nodes.find((node) => node.nodeId === nodeId)?.coordinator();
-    if (coordinator === undefined) {
-      return;
-    }
-    this.stats.waits++;
-    this.#guard(coordinator.waitResult(gid), (outcome) => {
-      const status = this.#world.oracle.status(gid);
-      if (outcome.kind === 'final' && outcome.transaction.state.status !== status) {
-        throw new InvariantViolated(
-          'P3',
-          `a wait for ${gid} on n${nodeId} ends ${outcome.transaction.state.status}, it is ${status}`,
-        );
-      }
-    });
-  }
-
   /** A read must not be older than what was true before it began. */
-  #query(): void {
-    const { accepted } = this.stats;
-    const gids = this.#world.oracle.acceptedGids;
-    const node = this.#random.pick(this.#world.nodes);
+  async #query(): Promise<void> {
+    const { oracle, nodes } = this.#world;
+    const gids = oracle.acceptedGids;
+    const node = this.#random.pick(nodes);
     const coordinator = node.coordinator();
-    if (accepted === 0 || coordinator === undefined) {
+    if (gids.length === 0 || coordinator === undefined) {
       return;
     }
     const gid = this.#random.pick(gids);
-    const before = this.#world.oracle.status(gid);
-    this.#guard(coordinator.query(gid), (outcome) => {
-      if (outcome.kind !== 'value') {
-        return;
-      }
-      this.stats.queries++;
-      const seen = outcome.value?.state.status;
-      if (seen === undefined || rank(seen) < rank(before)) {
-        throw new InvariantViolated(
-          'I14',
-          `n${node.nodeId} reads ${gid} as ${seen ?? 'absent'}; it was ${before} before the read`,
-        );
-      }
-    });
-  }
-
-  /** Asks a random node; `undefined`: no answer within the client's patience. */
-  #ask(
-    request: OperationRequest,
-    random: Prng,
-    done: (outcome: OperationOutcome | undefined) => void,
-  ): number | undefined {
-    const node = random.pick(this.#world.nodes);
-    const coordinator = node.coordinator();
-    const gid = subjectOf(request);
-    this.#trace(node.nodeId, 'ask', `${request.kind} ${gid}`);
-    if (coordinator === undefined) {
-      this.#world.time.after(1, () => done(undefined));
-      return undefined;
+    const before = oracle.status(gid);
+    const outcome = await this.#client.within(coordinator.query(gid));
+    if (outcome?.kind !== 'value') {
+      return;
     }
-    let ended = false;
-    const end = (outcome: OperationOutcome | undefined): void => {
-      if (!ended) {
-        ended = true;
-        this.#trace(node.nodeId, 'answer', `${request.kind} ${gid} ${describeOutcome(outcome)}`);
-        done(outcome);
-      }
-    };
-    this.#world.time.after(this.#options.clientTimeoutMs, () => end(undefined));
-    this.#guard(coordinator.execute(request, 0.9 * this.#options.clientTimeoutMs), end);
-    return node.nodeId;
+    this.#client.stats.queries++;
+    const seen = outcome.value?.state.status;
+    if (seen === undefined || rank(seen) < rank(before)) {
+      throw new InvariantViolated(
+        'I14',
+        `n${node.nodeId} reads ${gid} as ${seen ?? 'absent'}; it was ${before} before the read`,
+      );
+    }
   }
-
-  #guard<T>(promise: Promise<T>, then: (value: T) => void): void {
-    promise.then(then).catch((error: unknown) => {
-      this.#world.fail(error instanceof Error ? error : new Error(String(error)));
-    });
-  }
-
-  #trace(nodeId: number, event: string, detail: string): void {
-    this.#world.trace.add(this.#world.time.nowMs, nodeId, event, detail);
-  }
-}
-
-/** What a request is about, for the trace. */
-function subjectOf(request: OperationRequest): string {
-  if ('transaction' in request) return request.transaction.gid;
-  if ('topic' in request) return request.topic;
-  return 'gid' in request ? request.gid : '';
-}
-
-function describeOutcome(outcome: OperationOutcome | undefined): string {
-  switch (outcome?.kind) {
-    case undefined:
-      return 'nothing';
-    case 'applied':
-      return `${outcome.result.kind}${'message' in outcome.result ? ` ${outcome.result.message}` : ''}`;
-    case 'refused':
-      return `refused ${outcome.code}`;
-    case 'unknown':
-      return 'unknown';
-    default:
-      return outcome satisfies never;
-  }
-}
-
-function rank(status: string | undefined): number {
-  const order = [undefined, 'prepared', 'submitted', 'aborting', 'succeed', 'failed'];
-  return status === 'succeed' ? 5 : order.indexOf(status);
 }
