@@ -324,6 +324,22 @@ describe('intervals and due times', () => {
   });
 });
 
+describe('texts', () => {
+  test('5.12.6, 12.23: a long result of a workflow is kept whole, a long reason is cut and kept', () => {
+    const replica = new Replica();
+    const transaction = bareInput('g', { type: 'workflow' });
+    replica.operate({ kind: 'prepareWorkflow', transaction, defaults: DEFAULTS });
+    const result = 'r'.repeat(1_000_000);
+    const rollbackReason = 'é'.repeat(5000);
+    const workflowEnd = { status: 'failed', rollbackReason, result } as const;
+    const ended = { ...transaction, workflowEnd };
+    expect(replica.submit(ended)).toMatchObject({ kind: 'success', status: 'failed' });
+    expect(replica.get('g').state.result).toBe(result);
+    expect(replica.get('g').state.rollbackReason).toBe('é'.repeat(2048));
+    expect(replica.submit(ended)).toMatchObject({ kind: 'success', status: 'failed' });
+  });
+});
+
 describe('gids', () => {
   test('12.28: a gid is data: what quotes, wildcards and paths it holds changes nothing else', () => {
     const replica = new Replica();

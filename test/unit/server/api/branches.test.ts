@@ -99,6 +99,32 @@ describe('registerBranch (reference §1.4)', () => {
     }
   });
 
+  it.each([undefined, '', '1'])(
+    '5.10.7, 12.26: a step with sync %j is answered only when it is on record',
+    async (sync) => {
+      // `UpdateBranchSync: 0` does not change that: it is dtm's default, which loses steps.
+      const { coordinator, post } = testApi({
+        flags: { 'transactions.commitEachResult': 'false' },
+      });
+      const committed: (() => void)[] = [];
+      coordinator.outcome = () =>
+        new Promise((resolve) => committed.push(() => resolve(applied())));
+      const step = { gid: 'w1', trans_type: 'workflow', branch_id: '01', op: 'action' };
+      let answer: string | undefined;
+      const answered = post('registerBranch', { ...step, status: 'succeed', sync }).then(
+        ({ text }) => {
+          answer = text;
+        },
+      );
+      while (committed.length === 0) await new Promise(setImmediate);
+      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+      expect(answer).toBeUndefined();
+      committed[0]?.();
+      await answered;
+      expect(answer).toBe(OK);
+    },
+  );
+
   it('11.20: another type is 500 in the words of dtm', async () => {
     expect(await refused({ ...TCC, trans_type: 'saga' })).toMatchObject({
       status: 500,

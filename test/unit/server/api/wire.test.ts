@@ -1,7 +1,7 @@
 // The wire, statement by statement; numbers are those of the dtm protocol reference.
 
 import { describe, expect, it } from 'vitest';
-import { applied, saga, testApi, transaction } from '../fakes.ts';
+import { applied, configWith, saga, testApi, transaction } from '../fakes.ts';
 
 const OK = '{"dtm_result":"SUCCESS"}';
 
@@ -54,6 +54,23 @@ describe('replies of routes (reference §1.2, §1.4)', () => {
       status: 500,
       text: '{"message":"no TransGlobal with gid: X found"}',
     });
+  });
+
+  it('12.37: the doors are open by default: no credentials, also for what changes state', async () => {
+    const { api, coordinator } = testApi();
+    for (const [method, url] of [
+      ['GET', '/api/dtmsvr/newGid'],
+      ['GET', '/api/dtmsvr/subscribe?topic=t&url=http://s/a'],
+      ['GET', '/api/dtmsvr/resetCronTime'],
+      ['DELETE', '/api/dtmsvr/topic/t'],
+      ['GET', '/api/metrics'],
+    ] as const) {
+      expect([url, (await api.app.inject({ method, url })).statusCode]).toEqual([url, 200]);
+    }
+    expect(coordinator.requests).not.toEqual([]);
+    const { participants } = configWith();
+    expect(participants.grpcTls).toBe(false);
+    expect(configWith({ 'participants.grpcTls': 'true' }).participants.grpcTls).toBe(true);
   });
 
   it('11.31: an unknown route and a wrong method are 404 in plain text, never 405', async () => {
