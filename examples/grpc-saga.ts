@@ -25,7 +25,6 @@ const { values } = parseArgs({
 });
 const client = new DtmClient({ endpoints: values.url, protocol: 'grpc' });
 
-// excerpt: participant
 interface Transfer {
   readonly amount: number;
 }
@@ -59,6 +58,7 @@ class Bank {
     });
   }
 
+  // excerpt: participant
   /** A FailureError becomes ABORTED; any other error UNKNOWN, and the call is repeated. */
   #handler(statement: string) {
     return grpcBranchHandler(async (branch, { amount }: Transfer) => {

@@ -28,13 +28,14 @@ const { values } = parseArgs({
 });
 const client = new DtmClient({ endpoints: values.url });
 
-// excerpt: participant
+// excerpt: statements
 const STATEMENTS: Readonly<Record<string, string>> = {
   '/out': 'UPDATE account SET balance = balance - :amount WHERE balance >= :amount',
   '/outUndo': 'UPDATE account SET balance = balance + :amount',
   '/in': 'UPDATE account SET balance = balance + :amount WHERE :amount <= 50',
   '/inUndo': 'UPDATE account SET balance = balance - :amount',
 };
+// excerpt end
 
 class Bank {
   readonly #name: string;
@@ -55,6 +56,7 @@ class Bank {
     return this;
   }
 
+  // excerpt: participant
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://bank');
     const answer = await serveBranch(url, async (branch) => {

@@ -28,7 +28,7 @@ const { values } = parseArgs({
 // A try that takes longer is given up, and the transaction with it.
 const client = new DtmClient({ endpoints: values.url, branchTimeoutMs: 1_000 });
 
-// excerpt: participant
+// excerpt: statements
 /** `reserved`: in A what is about to go, in B what is about to come. */
 const STATEMENTS: Readonly<Record<string, string>> = {
   '/out/try':
@@ -39,6 +39,7 @@ const STATEMENTS: Readonly<Record<string, string>> = {
   '/in/confirm': 'UPDATE account SET balance = balance + :amount, reserved = reserved - :amount',
   '/in/cancel': 'UPDATE account SET reserved = reserved - :amount',
 };
+// excerpt end
 
 class Bank {
   readonly #name: string;
@@ -61,6 +62,7 @@ class Bank {
     return this;
   }
 
+  // excerpt: participant
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://bank');
     const answer = await serveBranch(url, async (branch) => {

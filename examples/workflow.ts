@@ -30,7 +30,6 @@ const { values } = parseArgs({
 });
 const client = new DtmClient({ endpoints: values.url });
 
-// excerpt: participant
 const STATEMENTS: Readonly<Record<string, string>> = {
   '/out': 'UPDATE account SET balance = balance - :amount WHERE balance >= :amount',
   '/outUndo': 'UPDATE account SET balance = balance + :amount',
@@ -54,6 +53,7 @@ class Bank {
     return (row as { readonly balance: number }).balance;
   }
 
+  // excerpt: participant
   async serve(path: string, request: IncomingMessage): Promise<BranchHttpAnswer> {
     return await serveBranch(request.url ?? '', async (branch) => {
       const { amount } = (await json(request)) as { readonly amount: number };
@@ -67,8 +67,8 @@ class Bank {
       console.log(`   ${this.#name}: ${branch.op} ${amount}: ${result.kind}`);
     });
   }
+  // excerpt end
 }
-// excerpt end
 
 const a = new Bank('A', 100);
 const b = new Bank('B', 0);
