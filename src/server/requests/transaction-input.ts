@@ -14,7 +14,13 @@ import type {
 } from '../../engine/index.ts';
 import { InvalidRequestError } from './errors.ts';
 import { shownValue } from './shown-value.ts';
-import { checkBranchHeaders, checkBranchUrl, checkGid, checkPrintable } from './validation.ts';
+import {
+  checkBranchHeaders,
+  checkBranchUrl,
+  checkGid,
+  checkPrintable,
+  isHttpUrl,
+} from './validation.ts';
 
 /** What a codec reads; absent fields are empty. */
 export interface GivenTransaction {
@@ -112,6 +118,7 @@ export class TransactionInputs {
     if (protocol === 'grpc') checkPrintable(gid, 'gid');
     const steps = this.#steps(given, protocol ?? 'http');
     const payloads = this.#payloads(given);
+    if (protocol === 'json-rpc') checkJsonPayloads(steps, payloads);
     if (type === 'msg' || type === 'workflow') {
       checkBranchUrl(given.queryPrepared, protocol ?? 'http', 'query_prepared');
     }
@@ -183,6 +190,30 @@ export class TransactionInputs {
         `payloads and texts must be at most ${transactionBytesMax} bytes together, got ${length}`,
       );
     }
+  }
+}
+
+/**
+ * What is called by JSON-RPC (reference §4.1) sends its payload as params: what is no JSON could never be
+ * sent (defect 12.13).
+ */
+function checkJsonPayloads(steps: readonly StepInput[], payloads: readonly Uint8Array[]): void {
+  for (const [at, { action, compensate }] of steps.entries()) {
+    if (![action, compensate].some((url) => isHttpUrl(url) && url.includes('method'))) continue;
+    const text = Buffer.from(payloads[at] ?? []).toString();
+    if (text.trim() === '' || isJson(text)) continue;
+    throw new InvalidRequestError(
+      `payloads[${at}] must be JSON to be sent by JSON-RPC, got ${shownValue(text)}`,
+    );
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

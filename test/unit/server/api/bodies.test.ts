@@ -147,6 +147,30 @@ describe('steps and payloads', () => {
     ]);
   });
 
+  it('12.13: a payload that JSON-RPC could never send is refused', async () => {
+    const steps = [
+      { action: 'http://a/x', compensate: '' },
+      { action: 'http://a/rpc?method=Out', compensate: '' },
+    ];
+    const body = { steps, protocol: 'json-rpc' };
+    for (const payload of ['', ' ', 'null', '{}', '{"a":1}', '[1]', '"text"', '7']) {
+      const { post } = testApi();
+      const reply = await post('submit', saga({ ...body, payloads: ['any', payload] }));
+      expect([payload, reply.status]).toEqual([payload, 200]);
+    }
+    const { post, coordinator } = testApi();
+    for (const payload of ['any', '{', '{"a":1}x']) {
+      const reply = await post('submit', saga({ ...body, payloads: ['{}', payload] }));
+      expect([reply.status, reply.json.message]).toEqual([
+        500,
+        expect.stringMatching(/^payloads\[1\] must be JSON to be sent by JSON-RPC/),
+      ]);
+    }
+    expect(coordinator.requests).toEqual([]);
+    // By HTTP any bytes may be sent.
+    expect((await post('submit', saga({ steps, payloads: ['any', 'any'] }))).status).toBe(200);
+  });
+
   it('12.13: fewer payloads than steps are refused', async () => {
     const steps = [{ action: '' }, { action: '' }];
     expect(await refused(saga({ steps, payloads: ['1'] }))).toBe(
