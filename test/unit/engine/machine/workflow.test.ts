@@ -254,6 +254,17 @@ describe('submit', () => {
     expect(replica.get('w').state).toMatchObject({ status: 'succeed', result: 'b2s=' });
   });
 
+  test('P6: a resumed run that words its failure anew is told the same; the first reason stands', () => {
+    const replica = started();
+    end(replica, FAILED);
+    expect(end(replica, { ...FAILED, rollbackReason: 'in other words' })).toBe('success');
+    expect(replica.get('w').state).toMatchObject({
+      status: 'failed',
+      rollbackReason: FAILED.rollbackReason,
+    });
+    expect(end(replica, SUCCEED)).toBe('error: storage: NotFound');
+  });
+
   test('P3: a workflow that was stopped by force stays so', () => {
     const replica = started();
     replica.operate({ kind: 'forceStop', gid: 'w', by: 'ops', reason: '' });
