@@ -166,7 +166,7 @@ describe('alerts of the leader', () => {
     expect(next.alerts[0]?.retryCount).toBeGreaterThan(3);
   });
 
-  it('a dead web hook delays no call and no decision', async () => {
+  it('12.36: a dead web hook delays no call and no decision', async () => {
     const timesOf = async (answer: AlertOutcome | 'never') => {
       const watched = new Watched({ alertsConfig: { queueMax: 1, inflightMax: 1 } });
       watched.answer = answer;
