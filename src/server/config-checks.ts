@@ -88,19 +88,33 @@ function sizeProblems(config: Config): readonly string[] {
   return problems;
 }
 
-function grpcProblems({ participants }: Config): readonly string[] {
+function needEachOther(
+  left: readonly [string, string],
+  right: readonly [string, string],
+): string[] {
+  if ((left[1] === '') === (right[1] === '')) return [];
+  return [`${left[0]} ("${left[1]}") and ${right[0]} ("${right[1]}") need each other`];
+}
+
+function grpcProblems({ api, participants }: Config): readonly string[] {
   const { grpcServiceConfig, grpcTls } = participants;
-  const problems: string[] = [];
+  const problems = [
+    ...needEachOther(
+      ['api.grpcTlsCertificatesFile', api.grpcTlsCertificatesFile],
+      ['api.grpcTlsPrivateKeyFile', api.grpcTlsPrivateKeyFile],
+    ),
+    ...needEachOther(
+      ['participants.grpcTlsCertificatesFile', participants.grpcTlsCertificatesFile],
+      ['participants.grpcTlsPrivateKeyFile', participants.grpcTlsPrivateKeyFile],
+    ),
+  ];
+  if (api.grpcTlsCertificatesFile === '' && api.grpcTlsClientAuthoritiesFile !== '') {
+    problems.push('api.grpcTlsClientAuthoritiesFile needs api.grpcTlsCertificatesFile');
+  }
   if (grpcServiceConfig !== '' && !isJsonObject(grpcServiceConfig)) {
     problems.push('participants.grpcServiceConfig must be a JSON object');
   }
   const certificates = participants.grpcTlsCertificatesFile;
-  const privateKey = participants.grpcTlsPrivateKeyFile;
-  if ((certificates === '') !== (privateKey === '')) {
-    problems.push(
-      `participants.grpcTlsCertificatesFile ("${certificates}") and participants.grpcTlsPrivateKeyFile ("${privateKey}") need each other`,
-    );
-  }
   if (!grpcTls && (certificates !== '' || participants.grpcTlsAuthoritiesFile !== '')) {
     problems.push('participants.grpcTls is false, but files for it are named');
   }

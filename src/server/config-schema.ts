@@ -206,6 +206,12 @@ export const SCHEMA = {
     ),
     circuitDelayMsMin: ms(250, 10, HOUR_MS, 'First pause of an open circuit; it doubles.'),
     circuitDelayMsMax: ms(10_000, 10, HOUR_MS, 'Longest pause of an open circuit.'),
+    grpcIdleMs: ms(
+      300_000,
+      1_000,
+      DAY_MS,
+      'A gRPC connection to a participant is closed when it was unused for this long.',
+    ),
     grpcTls: flag(false, 'Call gRPC participants over TLS; off: in plain text, as dtm does.'),
     grpcTlsAuthoritiesFile: text(
       '',
@@ -285,6 +291,15 @@ export const SCHEMA = {
       0,
       DAY_MS,
       'Age at which a gRPC connection is asked to reconnect, so that load spreads again; 0: never.',
+    ),
+    grpcTlsCertificatesFile: text(
+      '',
+      'PEM file of the certificate that the gRPC API shows; empty: plain text, as with dtm.',
+    ),
+    grpcTlsPrivateKeyFile: text('', 'PEM file of its private key.'),
+    grpcTlsClientAuthoritiesFile: text(
+      '',
+      'PEM file of the authorities of which every gRPC client must have a certificate; empty: none.',
     ),
     grpcReflection: flag(true, 'Offer gRPC server reflection, as dtm does.'),
     timeZoneOffset: text(

@@ -1,6 +1,5 @@
 // From the settings of a node to those of its replica's parts.
 
-import { readFileSync } from 'node:fs';
 import {
   DEFAULT_PARTICIPANTS_CONFIG,
   DEFAULT_SCHEDULER_CONFIG,
@@ -11,6 +10,7 @@ import {
 import { raftNodeConfig } from '../raft/index.ts';
 import type { Config } from './config.ts';
 import { DEFAULT_PEER_LIMITS, type PeerLimits } from './peer/index.ts';
+import { readTlsFiles } from './tls-files.ts';
 
 /** dtm answers a waited-for submit within RequestTimeout + 4 s (the dtm reference §5.4). */
 const WAIT_GRACE_MS = 4_000;
@@ -101,6 +101,7 @@ export function participantsConfig(config: Config): ParticipantsConfig {
     circuitFailuresMax: participants.circuitFailuresMax,
     circuitDelayMsMin: participants.circuitDelayMsMin,
     circuitDelayMsMax: participants.circuitDelayMsMax,
+    grpcIdleMs: participants.grpcIdleMs,
     grpcTls: participants.grpcTls ? grpcTls(config) : undefined,
     grpcServiceConfig:
       participants.grpcServiceConfig === ''
@@ -111,13 +112,11 @@ export function participantsConfig(config: Config): ParticipantsConfig {
   };
 }
 
-/** @throws when a named file cannot be read: the node does not start. */
+/** @throws ConfigError */
 function grpcTls({ participants }: Config): ParticipantsConfig['grpcTls'] {
-  const read = (file: string): Uint8Array | undefined =>
-    file === '' ? undefined : readFileSync(file);
-  return {
-    authorities: read(participants.grpcTlsAuthoritiesFile),
-    certificates: read(participants.grpcTlsCertificatesFile),
-    privateKey: read(participants.grpcTlsPrivateKeyFile),
-  };
+  return readTlsFiles('participants.grpcTls', {
+    authorities: participants.grpcTlsAuthoritiesFile,
+    certificates: participants.grpcTlsCertificatesFile,
+    privateKey: participants.grpcTlsPrivateKeyFile,
+  });
 }

@@ -24,6 +24,8 @@ export interface ParticipantsConfig {
   readonly circuitDelayMsMin: number;
   readonly circuitDelayMsMax: number;
   readonly userAgent: string;
+  /** A gRPC channel that was not used for this long is closed, at the latest after twice as long. */
+  readonly grpcIdleMs: number;
   /** PEM texts; undefined: plain text, as dtm calls. Without authorities: those of Node. */
   readonly grpcTls:
     | {
@@ -53,6 +55,7 @@ export const DEFAULT_PARTICIPANTS_CONFIG: ParticipantsConfig = {
   circuitDelayMsMin: 250,
   circuitDelayMsMax: 10_000,
   userAgent: 'assent',
+  grpcIdleMs: 300_000,
   grpcTls: undefined,
   grpcServiceConfig: '{"loadBalancingConfig":[{"round_robin":{}}]}',
   dockerHost: false,

@@ -1,13 +1,13 @@
 // Calls branches over gRPC: the stored bytes go out as they are, and only the status comes back.
 //
-// Owns: what every gRPC call shares (URLs, metadata, channel options). Does not own: limits and queues
-// (target-table.ts), the moment of writing (grpc-call.ts).
+// Owns: what every gRPC call shares (URLs, metadata, channel options), and closing idle channels. Does
+// not own: limits and queues (target-table.ts), the moment of writing (grpc-call.ts).
 // Invariant: `done` runs once per call and never inside `call`.
 //
 // Sources: the dtm protocol reference, §3.4, §3.5, §4.4; defects 12.31, 12.33.
 
 import { type ChannelCredentials, type ChannelOptions, credentials } from '@grpc/grpc-js';
-import type { Clock, Random } from '../../raft/index.ts';
+import type { Cancel, Clock, Random } from '../../raft/index.ts';
 import { Answering, type Done } from './answering.ts';
 import type { ParticipantsConfig } from './config.ts';
 import type { EgressPolicy } from './egress.ts';
@@ -32,6 +32,8 @@ export interface GrpcCallerPorts {
 const STREAMS_PER_TARGET_MAX = 100;
 
 export class GrpcCaller implements ParticipantCaller {
+  readonly #clock: Clock;
+  readonly #idleMs: number;
   readonly #egress: EgressPolicy;
   readonly #answering: Answering;
   readonly #urls: GrpcUrlCache;
@@ -40,9 +42,12 @@ export class GrpcCaller implements ParticipantCaller {
   readonly #owner: GrpcCallOwner;
   readonly #inflight = new Set<GrpcCall>();
   #closed = false;
+  #cancelIdleCheck: Cancel | undefined;
 
   constructor(ports: GrpcCallerPorts, config: ParticipantsConfig) {
     const { clock } = ports;
+    this.#clock = clock;
+    this.#idleMs = config.grpcIdleMs;
     this.#egress = ports.egress;
     this.#answering = new Answering(clock);
     this.#urls = new GrpcUrlCache(config.parsedUrlsMax, config.dockerHost);
@@ -62,6 +67,8 @@ export class GrpcCaller implements ParticipantCaller {
       dispatched: (call) => this.#inflight.add(call),
       slotFreed: (call, reach) => {
         this.#inflight.delete(call);
+        call.target.connections.usedAtMs = clock.monotonicMs();
+        this.#checkIdleLater();
         this.#targets.slotFreed(call.target, call, reach);
       },
       settled: (call, outcome) => this.#answering.answer(call.done, outcome),
@@ -78,10 +85,31 @@ export class GrpcCaller implements ParticipantCaller {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#cancelIdleCheck?.();
     await this.#targets.close();
     for (const call of [...this.#inflight]) {
       call.cancel();
     }
+  }
+
+  /** One timer for all channels; a channel may so stay open for up to twice the time. */
+  #checkIdleLater(): void {
+    if (this.#closed) return;
+    this.#cancelIdleCheck ??= this.#clock.after(this.#idleMs, () => {
+      this.#cancelIdleCheck = undefined;
+      this.#closeIdle();
+    });
+  }
+
+  #closeIdle(): void {
+    const usedBeforeMs = this.#clock.monotonicMs() - this.#idleMs;
+    let open = false;
+    for (const channel of this.#targets.idleConnections()) {
+      // Nothing is in flight there, so nobody waits for it. A busy one is looked at when its call ends.
+      if (channel.usedAtMs <= usedBeforeMs) void channel.close();
+      else if (channel.isOpen) open = true;
+    }
+    if (open) this.#checkIdleLater();
   }
 
   #start(call: BranchCall, mayWrite: () => boolean, done: Done): void {

@@ -95,6 +95,13 @@ export class TargetTable<T extends Connections, C extends QueuedCall> {
     }
   }
 
+  /** Those of targets that have nothing to do. */
+  idleConnections(): readonly T[] {
+    return [...this.#targets.values()]
+      .filter((target) => target.isIdle)
+      .map((target) => target.connections);
+  }
+
   /** Those that are busy or broken. */
   statuses(): readonly TargetStatus[] {
     const busy: TargetStatus[] = [];

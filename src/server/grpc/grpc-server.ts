@@ -10,7 +10,7 @@ import { type AddressInfo, createServer, type Server as NetServer, type Socket }
 import {
   type ConnectionInjector,
   Server,
-  ServerCredentials,
+  type ServerCredentials,
   type ServerOptions,
   type ServerUnaryCall,
   type ServiceDefinition,
@@ -36,6 +36,8 @@ export interface GrpcServerLimits extends AdmissionLimits {
 
 export interface GrpcServerDeps {
   readonly service: LoadedService;
+  /** TLS or plain text. */
+  readonly credentials: ServerCredentials;
   readonly methods: readonly Method[];
   /** Beside dtm's service: health, reflection. */
   readonly others: readonly {
@@ -86,7 +88,7 @@ export class GrpcServer {
     for (const { service, implementation } of deps.others) {
       this.#server.addService(service.definition, implementation);
     }
-    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#injector = this.#server.createConnectionInjector(deps.credentials);
     this.#listener = createServer({ noDelay: true }, (socket) => this.#accept(socket));
     this.#listener.maxConnections = limits.connectionsMax;
     deps.metrics.observeGrpc({

@@ -12,6 +12,7 @@ import { GrpcServer } from './grpc-server.ts';
 import { HealthService, healthProto } from './health-service.ts';
 import { loadService } from './load-proto.ts';
 import { ReflectionService, reflectionProto } from './reflection-service.ts';
+import { serverCredentials } from './server-credentials.ts';
 
 export { GrpcServer } from './grpc-server.ts';
 
@@ -53,6 +54,7 @@ export function createGrpcServer(config: Config, parts: GrpcParts): GrpcServer {
   ];
   return new GrpcServer(api, {
     service: dtmProto,
+    credentials: serverCredentials(config),
     methods,
     others,
     coordinator,

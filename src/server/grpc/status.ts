@@ -42,7 +42,8 @@ export function errorResponse(
 }
 
 function errorStatus({ code }: ErrorReply, invalid: InvalidStatus): Status {
-  // A branch that was waited for gave no result.
+  // A branch that was waited for gave no result. dtm hands the branch's own code on; here UNAVAILABLE
+  // and DEADLINE_EXCEEDED are about the cluster, and make clients try another node.
   if (code === undefined) return Status.UNKNOWN;
   if (code === 'INVALID_REQUEST') return invalid;
   return CATALOGUED.get(ERROR_CODES[code].grpc) ?? Status.UNKNOWN;

@@ -1,10 +1,11 @@
 // Calls against real loopback gRPC services: the rules of the dtm reference §3.4, §3.5 and §4.4, the
 // dispatch lease, and that a target that is gone and comes back is found again.
 
+import { readFileSync } from 'node:fs';
 import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { status as Status } from '@grpc/grpc-js';
+import { ServerCredentials, status as Status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -68,9 +69,6 @@ function grpcCall(address: string, over: Parameters<typeof branchCall>[1] = {}) 
 /** Answers every stream with a grpc-status of its own, also one that no library would send. */
 async function rawService(status: string, message: string): Promise<string> {
   const server = createServer();
-  server.on('session', (session) => {
-    sockets.add(session);
-  });
   server.on('stream', (stream: ServerHttp2Stream) => {
     stream.respond(
       {
@@ -81,6 +79,32 @@ async function rawService(status: string, message: string): Promise<string> {
       },
       { endStream: true },
     );
+  });
+  return listen(server);
+}
+
+/** Answers every call, and counts the sessions that began and ended. */
+async function countingService() {
+  const sessions = { began: 0, ended: 0 };
+  const server = createServer();
+  server.on('session', (session) => {
+    sessions.began += 1;
+    session.once('close', () => {
+      sessions.ended += 1;
+    });
+  });
+  server.on('stream', (stream: ServerHttp2Stream) => {
+    stream.respond({ 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    // An empty message: no compression, no length.
+    stream.end(Buffer.alloc(5));
+  });
+  return { address: await listen(server), sessions };
+}
+
+async function listen(server: Http2Server): Promise<string> {
+  server.on('session', (session) => {
+    sockets.add(session);
   });
   servers.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -370,6 +394,48 @@ describe('targets', () => {
     expect((await Promise.all(calls)).map(({ kind }) => kind)).toEqual(Array(3).fill('success'));
   });
 
+  it('a channel is shared by the calls of a target, closed when idle, and opened again', async () => {
+    const { address, sessions } = await countingService();
+    const c = caller({ grpcIdleMs: 20 });
+    const calls = [1, 2, 3].map(() => callOnce(c, grpcCall(address)));
+    expect((await Promise.all(calls)).map(({ kind }) => kind)).toEqual(Array(3).fill('success'));
+    expect(sessions.began).toBe(1);
+    await until(() => sessions.ended === 1);
+    expect((await callOnce(c, grpcCall(address))).kind).toBe('success');
+    await until(() => sessions.ended === 2);
+    expect(sessions.began).toBe(2);
+  });
+
+  it('a channel with a running call is not idle', async () => {
+    const answers: (() => void)[] = [];
+    const s = await service((_call, answer) => {
+      answers.push(() => answer(null, Buffer.alloc(0)));
+    });
+    const c = caller({ grpcIdleMs: 10 });
+    const call = callOnce(c, grpcCall(s.address));
+    await until(() => answers.length === 1);
+    const startedAtMs = realClock.monotonicMs();
+    await until(() => realClock.monotonicMs() - startedAtMs > 40);
+    answers[0]?.();
+    expect((await call).kind).toBe('success');
+  });
+
+  it('more targets than are allowed push the least recently used idle one out', async () => {
+    const [a, b] = [await service(answerOk), await service(answerOk)];
+    const hung = await service(() => undefined);
+    const c = caller({ targetsMax: 1 });
+    expect((await callOnce(c, grpcCall(a.address))).kind).toBe('success');
+    expect((await callOnce(c, grpcCall(b.address))).kind).toBe('success');
+    const waiting = callOnce(c, grpcCall(hung.address, { timeoutMs: 300 }));
+    await until(() => hung.seen.length === 1);
+    expect(await callOnce(c, grpcCall(a.address))).toEqual({
+      kind: 'notSent',
+      reason: 'queueFull',
+    });
+    expect((await waiting).kind).toBe('unknown');
+    expect((await callOnce(c, grpcCall(a.address))).kind).toBe('success');
+  });
+
   it('closing breaks running calls off and refuses those that wait', async () => {
     const s = await service(() => undefined);
     const c = caller({ connectionsPerTargetMax: 1 });
@@ -380,5 +446,40 @@ describe('targets', () => {
     expect((await running).kind).toBe('unknown');
     expect(await waiting).toEqual({ kind: 'notSent', reason: 'stopped' });
     expect(await callOnce(c, grpcCall(s.address))).toEqual({ kind: 'notSent', reason: 'stopped' });
+  });
+});
+
+describe('TLS', () => {
+  const pem = (name: string): Buffer =>
+    readFileSync(fileURLToPath(new URL(`../../../fixtures/tls/${name}`, import.meta.url)));
+  const authorities = pem('authority.pem');
+  const certificates = pem('client.pem');
+  const privateKey = pem('client-key.pem');
+  // By name: an address is none in TLS.
+  const named = ({ address }: GrpcTestService) =>
+    grpcCall(address.replace('127.0.0.1', 'localhost'));
+  const secured = (asksClients: boolean): Promise<GrpcTestService> => {
+    const pair = { cert_chain: pem('server.pem'), private_key: pem('server-key.pem') };
+    const credentials = ServerCredentials.createSsl(authorities, [pair], asksClients);
+    return service(answerOk, { credentials });
+  };
+
+  it('calls services whose authority it knows, and shows a certificate to those that ask', async () => {
+    const plain = await secured(false);
+    const c = caller({ grpcTls: { authorities, certificates: undefined, privateKey: undefined } });
+    expect((await callOnce(c, named(plain))).kind).toBe('success');
+    const asking = await secured(true);
+    expect((await callOnce(c, named(asking))).kind).toBe('unknown');
+    const known = caller({ grpcTls: { authorities, certificates, privateKey } });
+    expect((await callOnce(known, named(asking))).kind).toBe('success');
+    expect(asking.seen).toHaveLength(1);
+  });
+
+  it('sends nothing to a service that it cannot trust', async () => {
+    const s = await secured(false);
+    const none = { authorities: undefined, certificates: undefined, privateKey: undefined };
+    expect((await callOnce(caller({ grpcTls: none }), named(s))).kind).toBe('unknown');
+    expect((await callOnce(caller(), named(s))).kind).toBe('unknown');
+    expect(s.seen).toEqual([]);
   });
 });
