@@ -12,6 +12,9 @@ import type {
 } from './types.ts';
 import { validateInput } from './validate.ts';
 
+/** dtm refreshes its copy of the topics so often; here, only a deliberate bug does. */
+const STALE_MS = 3000;
+
 export function create(
   context: OperationContext,
   input: TransactionInput,
@@ -28,7 +31,8 @@ export function create(
     timeMs: context.timeMs,
     term: context.term,
     submitted,
-    subscribersOf: (topic) => topics.subscribersOf(topic),
+    subscribersOf: (topic) =>
+      topics.subscribersOf(topic, context.bugs.has('staleTopic') ? STALE_MS : 0),
   });
   return success(context.table.save(replaced, created, { opId: context.opId }));
 }

@@ -49,8 +49,12 @@ export class TopicTable {
     return bytes === undefined ? undefined : decodeTopic(name, bytes);
   }
 
-  subscribersOf(name: string): readonly string[] | undefined {
-    return this.load(name)?.subscribers.map(({ url }) => url);
+  /** `staleMs`: a deliberate bug; the last subscriber of a topic that changed since is not seen. */
+  subscribersOf(name: string, staleMs = 0): readonly string[] | undefined {
+    const topic = this.load(name);
+    const urls = topic?.subscribers.map(({ url }) => url);
+    const isStale = topic !== undefined && topic.updateTimeMs > this.#timeMs - staleMs;
+    return isStale ? urls?.slice(0, -1) : urls;
   }
 
   /** Writes the topic with its next version. */

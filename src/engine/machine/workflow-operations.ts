@@ -13,6 +13,7 @@ import { load, type OperationContext } from './operation-context.ts';
 import { error, failure, success } from './operation-results.ts';
 import { addRows, findRow, type RegisterRequest, samePayload } from './registered-rows.ts';
 import type {
+  BranchDefinition,
   BranchOp,
   BranchStatus,
   OperationRequest,
@@ -73,11 +74,29 @@ export function registerProgress(
     const row = stored.definition.branches.indexOf(known);
     const same = stored.state.branches[row]?.status === status;
     if (same && samePayload(stored, known, payload)) return success(stored);
+    if (context.bugs.has('workflowRecordOverwritten')) {
+      return overwrite(context, stored, known, payload);
+    }
     return error(`${op} of branch ${branchId} is on record with another result, which stands`);
   }
   if (!isRunning(stored)) return error(text);
-  const leased = renewLease(stored, context.timeMs, 'progress');
+  const leased = context.bugs.has('callbackWithoutLease')
+    ? stored
+    : renewLease(stored, context.timeMs, 'progress');
   return addRows(context, stored, request, [{ op, url: '', status }], leased);
+}
+
+/** `workflowRecordOverwritten`: a deliberate bug. */
+function overwrite(
+  context: OperationContext,
+  stored: Transaction,
+  row: BranchDefinition,
+  payload: Uint8Array,
+): OperationResult {
+  const { definition } = stored;
+  const payloads = definition.payloads.map((bytes, at) => (at === row.payload ? payload : bytes));
+  const after = { ...stored, definition: { ...definition, payloads } };
+  return success(context.table.save(stored, after, { opId: context.opId }));
 }
 
 /** K3. dtm moves a prepared record only, and knows no other (`storage: NotFound`). */

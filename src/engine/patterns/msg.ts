@@ -23,16 +23,17 @@ import { deliverAtMs, topicOf, validateMsg } from './msg-input.ts';
 import { checkBackAtMs, nextMsg } from './msg-next.ts';
 import { type CreatedAt, newTransaction } from './new-transaction.ts';
 import { OWN_CALL_ROW, ownCall } from './own-call.ts';
-import type { Pattern } from './types.ts';
+import { type Bugs, NO_BUGS, type Pattern } from './types.ts';
 
-export function createMsgPattern(): Pattern {
+/** `bugs` is for the simulator alone. */
+export function createMsgPattern(bugs: Bugs = NO_BUGS): Pattern {
   return {
     validate: validateMsg,
     create: createMsg,
-    next: nextMsg,
+    next: (transaction, nowMs, knowledge) => nextMsg(transaction, nowMs, knowledge, bugs),
     // The check-back alone may say no; what was submitted is retried for ever.
     failureEndsRow: (op) => op === 'msg',
-    checkDecision,
+    checkDecision: (transaction, decision) => checkDecision(transaction, decision, bugs),
     compensationOf: () => undefined,
     dueMs,
   };
@@ -71,10 +72,16 @@ function rowsOf(step: StepInput, number: number, at: CreatedAt): readonly Branch
   }));
 }
 
-function checkDecision({ state }: Transaction, decision: Decision): Decision | undefined {
+function checkDecision(
+  { state }: Transaction,
+  decision: Decision,
+  bugs: Bugs,
+): Decision | undefined {
   const answer = state.status === 'prepared' ? state.branches[OWN_CALL_ROW]?.status : undefined;
   switch (decision.to) {
     case 'submitted':
+      if (answer === 'failed' && bugs.has('ignoreCheckBackFailure')) return decision;
+      if (answer === 'prepared' && bugs.has('deliverWithoutCheckBack')) return decision;
       return answer === 'succeed' ? decision : undefined;
     case 'failed':
       return answer === 'failed' ? decision : undefined;

@@ -16,7 +16,7 @@ export function createPatterns(bugs: Bugs = NO_BUGS): Patterns {
     saga: createSagaPattern(bugs),
     tcc: createTwoPhasePattern(TCC, bugs),
     xa: createTwoPhasePattern(XA, bugs),
-    msg: createMsgPattern(),
-    workflow: createWorkflowPattern(),
+    msg: createMsgPattern(bugs),
+    workflow: createWorkflowPattern(bugs),
   };
 }

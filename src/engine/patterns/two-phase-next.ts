@@ -25,11 +25,17 @@ export function nextTwoPhase(view: TwoPhaseView, nowMs: number): NextActions {
     case 'prepared': {
       const { atMs, reason } = timeoutOf(transaction);
       if (nowMs >= atMs) return decide(held, { to: 'aborting', reason, compensate: [] });
+      const [first] = rowsInOrder(view.phases, transaction.definition, view.phases.forward);
+      if (bugs.has('commitBeforeSubmit') && first !== undefined && knowledge.inflight.size === 0) {
+        return { call: [first], record: undefined, waitUntilMs: atMs, waitingFor: 'a bug' };
+      }
       return { call: [], record: undefined, waitUntilMs: atMs, waitingFor: 'its submit or abort' };
     }
     case 'submitted': {
       const { atMs, reason } = timeoutOf(transaction);
-      return bugs.has('timeoutAfterSubmit') && nowMs >= atMs
+      const late = bugs.has('timeoutAfterSubmit') && nowMs >= atMs;
+      const took = bugs.has('cancelAfterTakeover') && !knowledge.drivenSinceAccepted;
+      return late || took
         ? decide(held, { to: 'aborting', reason, compensate: [] })
         : drive(view, held, nowMs);
     }
@@ -87,14 +93,16 @@ function describeWait(
 }
 
 /** The first row without a success, and how many before it have one that is not committed (W3). */
-function turnOf({ phases, transaction, knowledge }: TwoPhaseView): {
+function turnOf({ phases, transaction, knowledge, bugs }: TwoPhaseView): {
   readonly turn: number | undefined;
   readonly uncommitted: number;
 } {
   const { definition, state } = transaction;
   const op = state.status === 'submitted' ? phases.forward : phases.backward;
   let uncommitted = 0;
-  for (const row of rowsInOrder(phases, definition, op)) {
+  const rows = rowsInOrder(phases, definition, op);
+  const early = bugs.has('confirmAllButOne') && rows.length > 1;
+  for (const row of early ? rows.slice(0, -1) : rows) {
     if (state.branches[row]?.status === 'succeed') continue;
     if (knowledge.held.get(row)?.outcome !== 'success') return { turn: row, uncommitted };
     if (definition.branches[row]?.url !== '') uncommitted += 1;

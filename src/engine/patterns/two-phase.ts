@@ -59,6 +59,7 @@ function checkDecision(
 ): Decision | undefined {
   const { definition, state } = transaction;
   const isDone = (op: BranchOp): boolean =>
+    bugs.has('confirmAllButOne') ||
     definition.branches.every(
       (branch, row) => branch.op !== op || state.branches[row]?.status === 'succeed',
     );
@@ -66,8 +67,9 @@ function checkDecision(
     case 'submitted':
       return undefined;
     case 'aborting': {
-      const open = state.status === 'prepared' || bugs.has('timeoutAfterSubmit');
-      if (!open || timeMs < timeoutOf(transaction).atMs) return undefined;
+      const takes = bugs.has('cancelAfterTakeover') && state.status === 'submitted';
+      const open = state.status === 'prepared' || bugs.has('timeoutAfterSubmit') || takes;
+      if (!open || (!takes && timeMs < timeoutOf(transaction).atMs)) return undefined;
       const rows = rowsInOrder(phases, definition, phases.backward);
       return { ...decision, compensate: [...rows].sort((a, b) => a - b) };
     }

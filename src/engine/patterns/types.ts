@@ -80,6 +80,16 @@ export interface Pattern {
  *   succeeds without its confirms.
  * - `timeoutAfterSubmit`: a TCC or XA that is submitted still times out, though some are confirmed.
  * - `registerAfterDecision`: registerBranch is accepted in any status.
+ * - `cancelAfterTakeover`: a TCC or XA that is submitted is rolled back by the next leader.
+ * - `commitBeforeSubmit`: the first branch of a TCC or XA is confirmed while it is prepared.
+ * - `confirmAllButOne`: a TCC or XA ends before the last of its branches is called.
+ * - `deliverWithoutCheckBack`: a message is sent at its timeout, and nobody is asked.
+ * - `ignoreCheckBackFailure`: a message is sent whatever `query_prepared` answers.
+ * - `ignoreDelay`: a message is sent before its time.
+ * - `staleTopic`: a subscription counts three seconds after it was made (defect 12.10).
+ * - `callbackTwice`: a workflow is called back while a callback runs.
+ * - `callbackWithoutLease`: progress does not keep a workflow's callback away (defect 12.8).
+ * - `workflowRecordOverwritten`: the last result of a workflow's step stands, not the first.
  */
 export type Bugs = ReadonlySet<string>;
 export const NO_BUGS: Bugs = new Set();

@@ -12,14 +12,15 @@ import type { Transaction, TransactionDefaults, TransactionInput } from '../mach
 import { heldResults, recordedResults } from './held-results.ts';
 import { type CreatedAt, newTransaction } from './new-transaction.ts';
 import { OWN_CALL_ROW, ownCall } from './own-call.ts';
-import type { Knowledge, NextActions, Pattern } from './types.ts';
+import { type Bugs, type Knowledge, type NextActions, NO_BUGS, type Pattern } from './types.ts';
 import { parseWorkflowStart, validateWorkflow } from './workflow-input.ts';
 
-export function createWorkflowPattern(): Pattern {
+/** `bugs` is for the simulator alone. */
+export function createWorkflowPattern(bugs: Bugs = NO_BUGS): Pattern {
   return {
     validate: validateWorkflow,
     create: createWorkflow,
-    next: nextWorkflow,
+    next: (transaction, nowMs, knowledge) => nextWorkflow(transaction, nowMs, knowledge, bugs),
     failureEndsRow: () => false,
     checkDecision: () => undefined,
     compensationOf: () => undefined,
@@ -73,7 +74,12 @@ function createWorkflow(
   return { ...leased, state: { ...leased.state, dueMs: dueMs(leased) } };
 }
 
-function nextWorkflow(transaction: Transaction, nowMs: number, knowledge: Knowledge): NextActions {
+function nextWorkflow(
+  transaction: Transaction,
+  nowMs: number,
+  knowledge: Knowledge,
+  bugs: Bugs,
+): NextActions {
   const held = heldResults(transaction, knowledge);
   const results = recordedResults(held);
   const record = held.length === 0 ? undefined : { results, decision: undefined, retries: 0 };
@@ -86,7 +92,7 @@ function nextWorkflow(transaction: Transaction, nowMs: number, knowledge: Knowle
   if (definition.queryPrepared === '') {
     return actions({ waitingFor: 'its client: it has no URL to call back' });
   }
-  if (knowledge.inflight.has(OWN_CALL_ROW)) {
+  if (knowledge.inflight.has(OWN_CALL_ROW) && !bugs.has('callbackTwice')) {
     return actions({ waitingFor: 'the answer of its callback' });
   }
   const atMs = callbackAtMs(transaction);
