@@ -2,7 +2,7 @@
 //
 // Owns: the payload, the connections, the limit of one attempt. Which alerts, how often and how many
 // at once is the engine's (src/engine/alerts). What the hook answers does not matter but for its
-// status: 2xx is delivered. Redirects are not followed.
+// status: 2xx is delivered, even if the rest of the answer never comes. Redirects are not followed.
 
 import { Pool } from 'undici';
 import type { Alert, AlertOutcome, AlertSender } from '../engine/index.ts';

@@ -6,6 +6,7 @@
 
 import { type DestinationStream, pino } from 'pino';
 import type { NodeLog } from '../raft/index.ts';
+import { ConfigError } from './config.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
@@ -105,14 +106,26 @@ function allowed(fields: Readonly<Record<string, unknown>>): Record<string, unkn
   return kept;
 }
 
-/** `outputs`: dtm's `Log.Outputs`. Written at once, so that the last record of a crash is there. */
+/**
+ * `outputs`: as `logging.outputs` says. Written at once, so that the last record of a crash is there.
+ *
+ * @throws ConfigError for a file that cannot be opened
+ */
 export function logDestination(outputs: string): DestinationStream {
-  const streams = outputs.split(',').map((output) => {
-    const name = output.trim();
-    const dest = name === 'stderr' ? 2 : name === 'stdout' ? 1 : name;
-    return { level: 'debug' as const, stream: pino.destination({ dest, sync: true, mkdir: true }) };
-  });
-  return pino.multistream(streams);
+  const streams = outputs.split(',').map((output) => openOutput(output.trim()));
+  const [only] = streams;
+  if (streams.length === 1 && only !== undefined) return only;
+  // The logger has a level already; each stream takes all that passes it.
+  return pino.multistream(streams.map((stream) => ({ level: 'debug', stream })));
+}
+
+function openOutput(name: string): DestinationStream {
+  const dest = name === 'stderr' ? 2 : name === 'stdout' ? 1 : name;
+  try {
+    return pino.destination({ dest, sync: true, mkdir: true });
+  } catch (error) {
+    throw new ConfigError([`logging.outputs: ${name} cannot be opened: ${String(error)}`]);
+  }
 }
 
 export function createLog(

@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { createLog, LOG_FIELDS } from '../../../src/server/log.ts';
+import { createLog, LOG_FIELDS, logDestination } from '../../../src/server/log.ts';
 
 function recording(level: 'debug' | 'info' = 'info') {
   const lines: string[] = [];
@@ -71,5 +73,26 @@ describe('log', () => {
       }
     }
     expect([...missing]).toEqual([]);
+  });
+
+  it("writes to every one of dtm's Log.Outputs, at its level, appending to files", () => {
+    const directory = mkdtempSync(join(tmpdir(), 'assent-log-'));
+    const files = [join(directory, 'a.log'), join(directory, 'deeper', 'b.log')];
+    try {
+      for (const outputs of [files.join(', '), files.join(','), String(files[0])]) {
+        const log = createLog({ level: 'debug', nodeId: 1 }, logDestination(outputs));
+        log.debug({ term: 1 }, 'x');
+      }
+      const lines = files.map((file) => readFileSync(file, 'utf8').trim().split('\n').length);
+      expect(lines).toEqual([3, 2]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
+  it('an output that cannot be opened is a fault of the configuration', () => {
+    expect(() => logDestination('/dev/null/x')).toThrow(
+      /logging\.outputs: \/dev\/null\/x cannot be opened/,
+    );
   });
 });
