@@ -41,7 +41,7 @@ export type DtmMessage = DtmRequest & DtmBranchRequest & DtmTopicRequest;
 export interface Method {
   readonly name: string;
   readonly lane: Lane;
-  readonly invalid: InvalidStatus;
+  readonly invalid: (message: DtmMessage) => InvalidStatus;
   /** Resolves to the message of the answer. */
   readonly handle: (coordinator: Coordinator, message: DtmMessage) => Promise<Reply<object>>;
 }
@@ -56,6 +56,12 @@ const EMPTY = {};
 
 export const newGidMethod: StandaloneMethod = { name: 'NewGid', handle: () => ({ Gid: newGid() }) };
 
+const asInternal = (): InvalidStatus => Status.INTERNAL;
+const asUnknown = (): InvalidStatus => Status.UNKNOWN;
+/** Another result of a step that is on record: never a business failure (dtm reference §12.11). */
+const asRegistration = ({ TransType }: DtmBranchRequest): InvalidStatus =>
+  TransType === 'workflow' ? Status.INTERNAL : Status.UNKNOWN;
+
 export function dtmMethods(options: MethodsOptions): readonly Method[] {
   return [...transactionMethods(options), ...topicMethods(options)];
 }
@@ -65,39 +71,34 @@ function transactionMethods(options: MethodsOptions): readonly Method[] {
   const transactionOf = (message: DtmRequest) =>
     inputs.transaction(givenTransaction(message, jsonLimits));
   return [
-    method('Submit', 'admission', Status.INTERNAL, async (coordinator, message: DtmRequest) =>
+    method('Submit', 'admission', asInternal, async (coordinator, message: DtmRequest) =>
       empty(await requests.submit(coordinator, transactionOf(message))),
     ),
-    method('Prepare', 'admission', Status.INTERNAL, async (coordinator, message: DtmRequest) =>
+    method('Prepare', 'admission', asInternal, async (coordinator, message: DtmRequest) =>
       empty(await requests.prepare(coordinator, transactionOf(message))),
     ),
-    method('Abort', 'progress', Status.INTERNAL, async (coordinator, message: DtmRequest) =>
+    method('Abort', 'progress', asInternal, async (coordinator, message: DtmRequest) =>
       empty(await requests.abort(coordinator, inputs.named(namedTransaction(message)))),
     ),
     method(
       'RegisterBranch',
       'progress',
-      Status.UNKNOWN,
+      asRegistration,
       async (coordinator, message: DtmBranchRequest) => {
         const branch = registrationInput(givenRegistration(message), { transactionBytesMax });
         return empty(await requests.registerBranch(coordinator, branch));
       },
     ),
-    method(
-      'PrepareWorkflow',
-      'admission',
-      Status.INTERNAL,
-      async (coordinator, message: DtmRequest) => {
-        const reply = await requests.prepareWorkflow(coordinator, transactionOf(message));
-        return reply.kind === 'success' ? successReply(progressesReply(reply.value)) : reply;
-      },
-    ),
+    method('PrepareWorkflow', 'admission', asInternal, async (coordinator, message: DtmRequest) => {
+      const reply = await requests.prepareWorkflow(coordinator, transactionOf(message));
+      return reply.kind === 'success' ? successReply(progressesReply(reply.value)) : reply;
+    }),
   ];
 }
 
 function topicMethods({ topics }: MethodsOptions): readonly Method[] {
   return [
-    method('Subscribe', 'admission', Status.UNKNOWN, async (coordinator, message) =>
+    method('Subscribe', 'admission', asUnknown, async (coordinator, message) =>
       empty(
         await topics.subscribe(coordinator, {
           topic: message.Topic,
@@ -106,10 +107,10 @@ function topicMethods({ topics }: MethodsOptions): readonly Method[] {
         }),
       ),
     ),
-    method('Unsubscribe', 'admission', Status.UNKNOWN, async (coordinator, message) =>
+    method('Unsubscribe', 'admission', asUnknown, async (coordinator, message) =>
       empty(await topics.unsubscribe(coordinator, { topic: message.Topic, url: message.URL })),
     ),
-    method('DeleteTopic', 'admission', Status.UNKNOWN, async (coordinator, message) =>
+    method('DeleteTopic', 'admission', asUnknown, async (coordinator, message) =>
       empty(await topics.deleteTopic(coordinator, message.Topic)),
     ),
   ];
@@ -118,7 +119,7 @@ function topicMethods({ topics }: MethodsOptions): readonly Method[] {
 function method(
   name: string,
   lane: Lane,
-  invalid: InvalidStatus,
+  invalid: Method['invalid'],
   handle: Method['handle'],
 ): Method {
   return { name, lane, invalid, handle };

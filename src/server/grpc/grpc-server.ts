@@ -26,7 +26,7 @@ import type { Metrics } from '../metrics.ts';
 import { errorReply, InvalidRequestError, invalidReply, type Reply } from '../requests/index.ts';
 import { type DtmMessage, type Method, newGidMethod } from './dtm-methods.ts';
 import type { LoadedService } from './load-proto.ts';
-import { errorResponse, type InvalidStatus } from './status.ts';
+import { errorResponse } from './status.ts';
 
 export interface GrpcServerLimits extends AdmissionLimits {
   readonly bodyBytesMax: number;
@@ -185,7 +185,7 @@ export class GrpcServer {
       const reply = errorReply('OVERLOADED', 'too many calls in flight', {
         retryAfterMs: RETRY_MS,
       });
-      this.#answer(method, reply, answer, startedMs);
+      this.#answer({ method, message }, reply, answer, startedMs);
       return;
     }
     const hasRoom = this.#admission.takeBytes(length);
@@ -193,7 +193,7 @@ export class GrpcServer {
       ? await this.#reply(method, message)
       : errorReply('OVERLOADED', 'too many bytes in flight', { retryAfterMs: RETRY_MS });
     if (hasRoom) this.#admission.giveBytes(length);
-    this.#answer(method, reply, answer, startedMs);
+    this.#answer({ method, message }, reply, answer, startedMs);
     this.#admission.leave();
     if (this.#admission.requests === 0) this.#idle?.();
   }
@@ -215,9 +215,13 @@ export class GrpcServer {
     }
   }
 
-  #answer(method: Method, reply: Reply<object>, answer: Answer, startedMs: number): void {
-    const invalid: InvalidStatus = method.invalid;
-    const error = errorResponse(reply, invalid);
+  #answer(
+    { method, message }: { readonly method: Method; readonly message: DtmMessage },
+    reply: Reply<object>,
+    answer: Answer,
+    startedMs: number,
+  ): void {
+    const error = errorResponse(reply, method.invalid(message));
     if (error === undefined) answer(null, reply.kind === 'success' ? reply.value : {});
     else answer(error);
     const code = reply.kind === 'error' ? reply.code : undefined;

@@ -369,7 +369,7 @@ describe('the status codes (dtm reference 3.3)', () => {
     expect(metadata.get('retry-after-ms')).toEqual(['1500']);
   });
 
-  it('3.3 errors of topics and of registerBranch are Unknown, other impossible requests Internal', async () => {
+  it('3.3, 12.11 errors of topics and registerBranch are Unknown, others and those of workflows Internal', async () => {
     const { call, coordinator } = await fixture();
     coordinator.outcome = applied({ kind: 'error', message: 'this url exists' });
     const topic = { Topic: 't', URL: 'a:80/S/M' };
@@ -381,6 +381,11 @@ describe('the status codes (dtm reference 3.3)', () => {
       code: Status.UNKNOWN,
       message: 'unknow trans type: saga',
     });
+    // 12.11: the first record of a step stands, and its client must not take that for a failure.
+    coordinator.outcome = applied({ kind: 'error', message: 'on record with another result' });
+    const step = { Gid: 'g', TransType: 'workflow', BranchID: '01' };
+    const Data = { op: 'action', status: 'succeed' };
+    expect((await call('RegisterBranch', { ...step, Data })).code).toBe(Status.INTERNAL);
     expect((await call('Submit', saga({ Steps: '[{' }))).code).toBe(Status.INTERNAL);
     expect((await call('Submit', saga({ TransType: 'nope' }))).code).toBe(Status.INTERNAL);
     expect((await call('Submit', saga({ BinPayloads: [] }))).code).toBe(Status.INTERNAL);
