@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
+import { until } from '../../bench/lib/local-cluster.ts';
 import { startMariaDb, startPostgreSql } from '../databases/index.ts';
 import { blocksOf, pages, ROOT, withoutPorts } from '../helpers/pattern-pages.ts';
 import { threeNodes } from './lib/fixture.ts';
@@ -20,8 +21,14 @@ interface Ended {
   readonly errors: string;
 }
 
-async function run(program: string, args: readonly string[]): Promise<Ended> {
+/** `onOutput`: called when it prints its first line. */
+async function run(
+  program: string,
+  args: readonly string[],
+  onOutput: () => void = () => undefined,
+): Promise<Ended> {
   const child = spawn(program, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  child.stdout.once('data', onOutput);
   const closed = once(child, 'close') as Promise<[number | null]>;
   const [output, errors, [code]] = await Promise.all([
     text(child.stdout),
@@ -107,4 +114,21 @@ describe('the curls of the pages work as pasted', () => {
       expect(lines(ended.output), ended.errors).toEqual(lines(curl.prints));
     },
   );
+});
+
+describe('the money is right when the leader is killed half-way', () => {
+  it.each(['saga.ts', 'msg.ts'])('%s', async (name) => {
+    const leader = await on.cluster.leader();
+    const kill = () => on.cluster.signal(leader.id, 'SIGKILL');
+    const args = ['--import', 'tsx', `examples/${name}`, ...httpUrls()];
+    const ended = await run(process.execPath, args, kill);
+    await on.cluster.start(leader.id);
+    await until('the killed node is ready', 30_000, async () =>
+      (await fetch(`${leader.url}/readyz`)).status === 200 ? true : undefined,
+    );
+    expect(ended).toMatchObject({
+      code: 0,
+      output: expect.stringMatching(/the money is right\n$/) as unknown,
+    });
+  });
 });
