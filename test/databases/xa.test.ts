@@ -142,6 +142,18 @@ describe.each([
     expect(await balance()).toBe(100);
   });
 
+  it('does not let a repeated first phase wait for the second one', async () => {
+    await bench.resource.prepare(branch, take);
+    // More of them than the pool has connections.
+    const repeats = Array.from({ length: 10 }, () => bench.resource.prepare(branch, take));
+    const ends = await Promise.allSettled(repeats);
+    expect(ends.map(({ status }) => status)).toEqual(repeats.map(() => 'rejected'));
+    expect(await bench.prepared()).toHaveLength(1);
+    await bench.resource.finish(branch, 'commit');
+    expect(await balance()).toBe(70);
+    expect(await bench.prepared()).toEqual([]);
+  });
+
   it('survives a kill of the database between both phases', async () => {
     if (server.kind === 'skipped') return;
     const { process, url } = server;

@@ -24,6 +24,9 @@ export const FAILOVER_DEFAULTS = {
   pauseMsMax: 2_000,
 } as const;
 
+/** An attempt that is cut off tells nothing, and makes the outcome unknown: one needs this long. */
+const LAST_ATTEMPT_MS_MIN = 200;
+
 /** Thrown by an attempt that got no answer about the request: another endpoint may give one. */
 export class AttemptError extends Error {
   override readonly name = 'AttemptError';
@@ -75,7 +78,7 @@ export class Failover {
         // Two requests that failed at one endpoint move on from it once.
         if (this.current === endpoint) this.#current += 1;
         const pauseMs = tried % endpoints.length === 0 ? this.#pauseMs(tried) : 0;
-        if (performance.now() + pauseMs >= giveUpAtMs) {
+        if (performance.now() + pauseMs + LAST_ATTEMPT_MS_MIN >= giveUpAtMs) {
           throw new UnavailableError(`no endpoint answered: ${error.message}`, outcome, error);
         }
         await pause(pauseMs, signal);

@@ -28,6 +28,8 @@ type GrpcLibrary = typeof import('@grpc/grpc-js');
 /** Made from grpc-js's `credentials`; without it the channel is not encrypted, as dtm's are. */
 export type Credentials = ChannelCredentials;
 
+/** Nested branches name targets that this program did not choose. */
+const CHANNELS_MAX = 256;
 const REPLY_BYTES_MAX = 64 * 1024 * 1024;
 
 const asBuffer = (message: Uint8Array) =>
@@ -35,11 +37,17 @@ const asBuffer = (message: Uint8Array) =>
 
 export class GrpcChannels {
   readonly #credentials: Credentials | undefined;
+  /** By target; the one used last is the last. */
   readonly #clients = new Map<string, Client>();
   #library: Promise<GrpcLibrary> | undefined;
 
   constructor(credentials?: Credentials) {
     this.#credentials = credentials;
+  }
+
+  /** Of the channels that are kept open. */
+  get count(): number {
+    return this.#clients.size;
   }
 
   async call(call: GrpcCall): Promise<GrpcAnswer> {
@@ -64,7 +72,17 @@ export class GrpcChannels {
 
   #client(library: GrpcLibrary, target: string): Client {
     const known = this.#clients.get(target);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#clients.delete(target);
+      this.#clients.set(target, known);
+      return known;
+    }
+    const [longestUnused] = this.#clients;
+    if (longestUnused !== undefined && this.#clients.size >= CHANNELS_MAX) {
+      // Its running calls go on to their end.
+      longestUnused[1].close();
+      this.#clients.delete(longestUnused[0]);
+    }
     const credentials = this.#credentials ?? library.credentials.createInsecure();
     const client = new library.Client(target, credentials, {
       // The first call after an outage should not wait for a long back-off of the channel.

@@ -42,7 +42,8 @@ const NOT_DONE: ReadonlySet<number> = new Set([
 /** Codes of the catalogue after which the request may have been carried out (docs/errors.md). */
 const PERHAPS_DONE: ReadonlySet<string> = new Set(['OUTCOME_UNKNOWN', 'INTERNAL']);
 /** grpc-js's words for a call that found no connection to go out on. */
-const NOT_SENT = /No connection established|Name resolution failed/;
+const NOT_SENT =
+  /No connection established|Name resolution failed|Channel closed before call started/;
 
 type Refusal = Exclude<GrpcAnswer, { readonly kind: 'ok' }>;
 

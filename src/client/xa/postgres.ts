@@ -1,14 +1,17 @@
 // XA on PostgreSQL, with `pg`: prepared transactions. The server needs max_prepared_transactions > 0.
 
 import { type PgConnection, type PgPool, PostgresSession } from '../barrier/postgres.ts';
-import { xaRow } from '../barrier/rules.ts';
+import { type BarrierRow, xaRow } from '../barrier/rules.ts';
 import { DEFAULT_TABLE } from '../barrier/table.ts';
 import { CommitUnknownError, FailureError, UsageError } from '../errors.ts';
 import { type XaBranchId, type XaResource, xidOf } from './resource.ts';
 
 const XID_BYTES_MAX = 199;
 const UNDEFINED_OBJECT = '42704';
-/** A first phase still running holds the row; the coordinator calls again. */
+/**
+ * Who waits for the row waits for a first phase that runs, or that is prepared: the second phase needs
+ * a connection too, which those who wait must not take away. They are called again.
+ */
 const LOCK_TIMEOUT = '2s';
 
 function xidLiteral(branch: XaBranchId): string {
@@ -44,7 +47,7 @@ export class PostgresXaResource<Connection extends PgConnection> implements XaRe
     try {
       await session.begin();
       try {
-        if (!(await session.insert(xaRow(branch, 'action')))) {
+        if (!(await insertSoon(session, xaRow(branch, 'action')))) {
           throw new FailureError(`the branch ${xidOf(branch)} was executed or rolled back before`);
         }
         const value = await business(connection);
@@ -80,6 +83,21 @@ export class PostgresXaResource<Connection extends PgConnection> implements XaRe
       session.release(broken);
     }
   }
+}
+
+/** The limit is for this statement alone: the business keeps the one that it has. */
+async function insertSoon<Connection extends PgConnection>(
+  session: PostgresSession<Connection>,
+  row: BarrierRow,
+): Promise<boolean> {
+  const { connection } = session;
+  const { rows } = await connection.query("SELECT current_setting('lock_timeout') AS own");
+  const limit = (value: unknown) =>
+    connection.query("SELECT set_config('lock_timeout', $1, true)", [value]);
+  await limit(LOCK_TIMEOUT);
+  const inserted = await session.insert(row);
+  await limit(rows[0]?.['own']);
+  return inserted;
 }
 
 /** A first phase that comes after this finds the row and stops. */

@@ -3,7 +3,9 @@
 
 import { status as Status } from '@grpc/grpc-js';
 import { afterEach, describe, expect, it } from 'vitest';
+import { GrpcChannels } from '../../../src/client/coordinator/grpc-channels.ts';
 import { DtmClient } from '../../../src/client/index.ts';
+import { startGrpcService } from '../../helpers/grpc-service.ts';
 import { EMPTY_REPLY, FakeGrpcDtm, type GrpcReply } from './lib/fake-grpc-dtm.ts';
 
 const closers: (() => void)[] = [];
@@ -133,6 +135,44 @@ describe('messages', () => {
     const client = clientOf(['127.0.0.1:1']);
     expect(() => client.msg({ concurrent: true })).toThrow('cannot be expressed over gRPC');
     await expect(client.queryStatus('g')).rejects.toMatchObject({ code: 'USAGE', outcome: 'none' });
+  });
+});
+
+describe('channels', () => {
+  it('are bounded, and a call on one that is closed meanwhile still ends', async () => {
+    let answer: () => void = () => undefined;
+    const asked = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const slow = await startGrpcService(
+      (_, reply) => {
+        answer();
+        release.then(
+          () => reply(null, Buffer.from('late')),
+          () => undefined,
+        );
+      },
+      { paths: ['/a.B/Try'] },
+    );
+    closers.push(() => slow.close());
+    let open: () => void = () => undefined;
+    const release = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const channels = new GrpcChannels();
+    closers.push(() => channels.close());
+    const message = new Uint8Array();
+    const running = channels.call({ target: slow.address, method: '/a.B/Try', message });
+    await asked;
+    const others = Array.from({ length: 300 }, (_, at) =>
+      channels.call({ target: `127.1.${at >> 8}.${at & 255}:1`, method: '/a.B/Try', message }),
+    );
+    for (const other of await Promise.all(others)) {
+      expect(other).toMatchObject({ kind: 'status', code: Status.UNAVAILABLE });
+    }
+    expect(channels.count).toBe(256);
+    open();
+    expect(await running).toEqual({ kind: 'ok', message: Buffer.from('late') });
   });
 });
 

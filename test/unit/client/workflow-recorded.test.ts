@@ -3,6 +3,7 @@
 // made by recorded/go; it holds the requests of one execution and what its function saw.
 
 import { readFileSync } from 'node:fs';
+import { status as Status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DtmClient, FailureError, type WorkflowRun } from '../../../src/client/index.ts';
 import { type GrpcTestService, startGrpcService } from '../../helpers/grpc-service.ts';
@@ -56,8 +57,8 @@ beforeEach(async () => {
   });
   grpcService = await startGrpcService(
     (call, answer) => {
-      if (call.path.endsWith('/Pay')) return answer(null, Buffer.from(stringValue('paid by A')));
-      answer({ code: 10, details: 'no credit' });
+      if (call.path.endsWith('/Pay')) answer(null, Buffer.from(stringValue('paid by A')));
+      else answer({ code: Status.ABORTED, details: 'no credit' });
     },
     { paths: ['/bank.Bank/Pay', '/bank.Bank/Refuse'] },
   );

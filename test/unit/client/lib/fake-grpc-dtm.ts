@@ -2,7 +2,7 @@
 // what the definition in proto/ makes of them.
 
 import { fileURLToPath } from 'node:url';
-import { Metadata, type ServiceDefinition } from '@grpc/grpc-js';
+import { Metadata, type ServiceDefinition, type status as Status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { type GrpcTestService, startGrpcService } from '../../../helpers/grpc-service.ts';
 
@@ -17,7 +17,7 @@ export type GrpcReply =
   | { readonly kind: 'reply'; readonly message: object }
   | {
       readonly kind: 'status';
-      readonly code: number;
+      readonly code: Status;
       readonly details: string;
       assentCode?: string;
     }
@@ -58,7 +58,10 @@ export class FakeGrpcDtm {
         fake.received.push(received);
         const reply = fake.respond(received);
         if (reply.kind === 'silence') return;
-        if (reply.kind === 'reply') return answer(null, responseSerialize(reply.message));
+        if (reply.kind === 'reply') {
+          answer(null, responseSerialize(reply.message));
+          return;
+        }
         const metadata = new Metadata();
         if (reply.assentCode !== undefined) metadata.set('assent-code', reply.assentCode);
         answer({ code: reply.code, details: reply.details, metadata });

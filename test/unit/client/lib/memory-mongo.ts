@@ -105,7 +105,10 @@ export class MemoryMongo implements MongoConnection<MemorySession> {
       insertOne: async (document, options) => {
         await Promise.resolve();
         const session = sessionOf(options);
-        if (session === undefined) return await this.#insertAlone(document as Document);
+        if (session === undefined) {
+          await this.#insertAlone(document as Document);
+          return;
+        }
         const key = keyOf(document as Document);
         if (session.writes.has(key) || session.snapshot?.has(key) === true) throw duplicate();
         this.#write(session, document as Document);
