@@ -120,7 +120,7 @@ describe.concurrent('what an answer means', () => {
     }
   });
 
-  it('5.7.4, 5.12.1, 11.1: FAILURE in a 200, a 500 or any other body is failure, with exact reasons', async () => {
+  it('5.4.4, 5.7.4, 5.12.1, 11.1, 11.38: FAILURE in a 200, a 500 or any other body is failure, with exact reasons', async () => {
     const cases: readonly (readonly [ScriptedAnswer, string])[] = [
       [{ status: 200, body: '{"dtm_result":"FAILURE"}' }, '{"dtm_result":"FAILURE"} FAILURE'],
       [{ status: 500, body: 'broken FAILURE' }, 'broken FAILURE'],

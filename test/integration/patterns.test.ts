@@ -279,7 +279,7 @@ describe('workflow', () => {
     data,
   });
 
-  it('5.10.3, 11.23, 12.7: progress is recorded and shown to the next run; the end keeps what the start gave', async () => {
+  it('5.10.1, 5.10.3, 5.10.8, 11.23, 12.7: progress is recorded and shown to the next run; the end keeps what the start gave', async () => {
     const gid = freshGid('wf');
     const start = {
       gid,

@@ -33,7 +33,7 @@ function expectError(reply: Reply): string {
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
 
 describe('plain routes', () => {
-  it('1.4 newGid: 22 characters of base57, with dtm_result, never the same', async () => {
+  it('1.4 newGid, 11.37: 22 characters of base57, with dtm_result, never the same', async () => {
     const seen = new Set<unknown>();
     for (let i = 0; i < 30; i += 1) {
       const reply = await on.client.get('newGid');

@@ -55,7 +55,7 @@ describe('delivery', () => {
     expect(status(node)).toBe('succeed');
   });
 
-  it('11.17, 5.8.4: a failure is retried for ever, and never ends the message', async () => {
+  it('5.5.3, 5.8.4, 11.17: a failure is retried for ever, and never ends the message', async () => {
     const node = leading({ config: { retryIntervalMsMax: 10_000 } });
     node.caller.answer = () => ({ kind: 'failure', detail: 'no' });
     await node.submit(msg(1));

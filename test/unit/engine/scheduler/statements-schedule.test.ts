@@ -210,6 +210,36 @@ describe('12.9: a concurrent message', () => {
   });
 });
 
+describe('attributes', () => {
+  it('5.3.4: attempts of a later leader go by what prepare and submit stored', async () => {
+    const node = leading();
+    node.caller.answer = () => ({ kind: 'unknown' });
+    const branchHeaders = { 'x-tenant': '7' };
+    const stored = saga('m', 1, {
+      type: 'msg',
+      protocol: 'grpc',
+      steps: [{ action: 'a:1/p.S/M', compensate: '' }],
+      options: { branchHeaders, requestTimeoutS: 9, retryIntervalS: 5 },
+    });
+    prepare(node, stored);
+    // Bare, as PHP, Python and Node submit; what it gives besides overrides.
+    await node.submit(bare('m', { type: 'msg', options: { requestTimeoutS: 4 } }));
+    await node.clock.advance(100);
+    node.leadAgain();
+    await node.clock.advance(15_000);
+    expect(node.caller.written).toHaveLength(2);
+    for (const { call } of node.caller.written) {
+      expect(call).toMatchObject({
+        protocol: 'grpc',
+        url: 'a:1/p.S/M',
+        headers: branchHeaders,
+        timeoutMs: 4000,
+      });
+    }
+    expect(node.committedNow('m')?.definition.baseIntervalMs).toBe(5000);
+  });
+});
+
 describe('reasons', () => {
   it('5.12.2: a failed action of gRPC names its URL and the message of the status', async () => {
     const node = leading();

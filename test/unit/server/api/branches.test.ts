@@ -85,7 +85,7 @@ describe('registerBranch (reference §1.4)', () => {
     ).toMatchObject({ gid: 'b', branchId: '02', registration: { kind: 'xa', url: '' } });
   });
 
-  it('1.2: what is no flat map of texts is 400 in plain text', async () => {
+  it('1.2, 11.19: what is no flat map of texts is 400 in plain text', async () => {
     for (const [body, message] of [
       ['{', 'the body is not valid JSON'],
       ['', 'unexpected end of JSON input'],
@@ -276,7 +276,7 @@ describe('workflow', () => {
     expect(coordinator.requests).toEqual([]);
   });
 
-  it('1.4: submit says in req_extra how the run ended, and is never waited for', async () => {
+  it('1.4, 5.4.8: submit says in req_extra how the run ended, and is never waited for', async () => {
     const { coordinator, post } = testApi();
     const extra = { status: 'failed', rollback_reason: 'no stock', result: null, other: 'x' };
     const body = { ...WORKFLOW, wait_result: true, req_extra: extra };

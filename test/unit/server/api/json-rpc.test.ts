@@ -179,7 +179,7 @@ describe('errors (reference §2)', () => {
     }
   });
 
-  it('12.30: what cannot be parsed is 200 with -32700, an empty id and both keys', async () => {
+  it('11.21, 12.30: what cannot be parsed is 200 with -32700, an empty id and both keys', async () => {
     const { rpc } = testApi();
     for (const body of [
       '{',
