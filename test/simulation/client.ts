@@ -40,6 +40,8 @@ export interface ClientOptions {
   readonly requestTimeoutMs: number;
   /** At each point where it hurts, while there are faults. */
   readonly deathProbability: number;
+  /** A request goes to two nodes at once: an impatient client, or a proxy that repeats. */
+  readonly doubleProbability: number;
 }
 
 export interface Asked {
@@ -143,6 +145,11 @@ export class Client {
     attemptsMax = Number.POSITIVE_INFINITY,
   ): Promise<{ readonly result: OperationResult; readonly nodeId: number } | undefined> {
     for (let attempt = 1; ; attempt++) {
+      if (random.chance(this.#options.doubleProbability)) {
+        this.launch(async () => {
+          await this.ask(request, random);
+        });
+      }
       const { outcome, nodeId } = await this.ask(request, random);
       if (outcome?.kind === 'applied') {
         return { result: outcome.result, nodeId };

@@ -222,6 +222,7 @@ function drawPatternOptions(random: Prng) {
     topics: random.pick([0, 1, 3]),
     topicMeanMs: random.pick([300, 1_500]),
     deathProbability: random.pick([0, 0.02, 0.15]),
+    doubleProbability: random.pick([0, 0, 0.1]),
   };
 }
 

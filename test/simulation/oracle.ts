@@ -48,7 +48,7 @@ export class Oracle {
   readonly #results = new Map<string, string>();
   readonly #runs = new Map<string, number>();
   #lastIndex = 0;
-  readonly stats = { succeeded: 0, failed: 0, calls: 0 };
+  readonly stats: Record<string, number> = { succeeded: 0, failed: 0, calls: 0 };
 
   constructor(heldFor: HeldFor) {
     this.#heldFor = heldFor;
@@ -145,13 +145,22 @@ export class Oracle {
 
   #decided(gid: string, status: TransactionStatus, forced: boolean): void {
     if (status === 'succeed') {
-      this.stats.succeeded++;
+      this.#count('succeeded', gid);
       checkSucceeded(this.#ended(gid));
     } else if (status === 'failed') {
-      this.stats.failed++;
+      this.#count('failed', gid);
       if (!forced) {
         checkFailed(this.#ended(gid));
       }
+    }
+  }
+
+  /** In all, and by type: a run whose mix never comes to anything proves nothing. */
+  #count(what: string, gid?: string): void {
+    const type =
+      gid === undefined ? undefined : this.#transactions.get(gid)?.transaction.state.type;
+    for (const key of type === undefined ? [what] : [what, `${type}.${what}`]) {
+      this.stats[key] = (this.stats[key] ?? 0) + 1;
     }
   }
 
@@ -164,7 +173,7 @@ export class Oracle {
 
   /** P2, at the moment a request is written. */
   written(call: BranchCall, caller: CallerView): void {
-    this.stats.calls++;
+    this.#count('calls');
     const { nodeId } = caller;
     const name = `${call.op} ${call.gid}/${call.branchId}`;
     const known = this.#transactions.get(call.gid);

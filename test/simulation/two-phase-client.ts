@@ -117,6 +117,9 @@ export class TwoPhaseClient {
     if ((await this.#register(gid, branch, random)) !== 'registered') {
       return false;
     }
+    if (random.chance(this.#options.contradictProbability)) {
+      await this.#registerOther(gid, branch, random);
+    }
     const { participants } = this.#client.world;
     const work: BranchWork = { ...this.#work(gid, branch), op: 'try' };
     for (let attempt = 1; attempt <= TRY_ATTEMPTS; attempt++) {
@@ -199,6 +202,21 @@ export class TwoPhaseClient {
       answer.result.kind === 'failure' && this.#client.world.oracle.status(gid) !== 'prepared';
     this.#client.demand(isTrue, gid, answer.result, `registerBranch ${branchId}`);
     return 'refused';
+  }
+
+  /** Other content under the same id is refused, and changes nothing (defect 12.11). */
+  async #registerOther(gid: string, { branchId }: PlannedBranch, random: Prng): Promise<void> {
+    const registration = { kind: 'tcc', confirm: `${URL}/other`, cancel: `${URL}/other` } as const;
+    const payload = encodeMovement({ account: 0, amount: 1_000 });
+    const answer = await this.#client.persist(
+      { kind: 'registerBranch', gid, branchId, registration, payload },
+      random,
+      REGISTER_ATTEMPTS,
+    );
+    if (answer !== undefined) {
+      const isTrue = answer.result.kind === 'failure';
+      this.#client.demand(isTrue, gid, answer.result, `registerBranch ${branchId}`);
+    }
   }
 
   // -------------------------------------------------------------------------------- decisions

@@ -183,7 +183,7 @@ export class WorkflowClient {
     const { gid, random, ownWords } = workflow;
     const client = this.#client;
     const result = Buffer.from(`${status}${ownWords ? ` in run ${run}` : ''}`).toString('base64');
-    const rollbackReason = status === 'failed' ? 'a step failed' : '';
+    const rollbackReason = status === 'failed' ? `a step failed, says run ${run}` : '';
     const input = inputOf(gid, 'workflow', { workflowEnd: { status, rollbackReason, result } });
     const answer = await client.persist(
       { kind: 'submit', transaction: input, defaults: client.defaults },
@@ -195,7 +195,9 @@ export class WorkflowClient {
     }
     const stored = client.world.oracle.transaction(gid)?.state;
     if (answer.result.kind === 'success') {
-      const isKept = stored?.status === status && stored.result === result;
+      // A failure may be worded anew by each run; the first words stand.
+      const isSame = status === 'failed' || stored?.result === result;
+      const isKept = stored?.status === status && isSame;
       client.demand(isKept || stored?.forced !== undefined, gid, answer.result, 'submit');
     } else {
       this.#demandOther(workflow, answer.result, 'submit');

@@ -41,6 +41,7 @@ export interface WorkloadOptions {
   readonly topicMeanMs: number;
   readonly queryMeanMs: number;
   readonly deathProbability: number;
+  readonly doubleProbability: number;
   readonly clientTimeoutMs: number;
   readonly requestTimeoutMs: number;
 }
