@@ -88,7 +88,10 @@ export class OperationLog {
     if (this.#stopped) {
       return Promise.resolve(refused('DRAINING', 'this node is stopping'));
     }
-    if (this.#open.size >= this.#config.openOperationsMax) {
+    const { openOperationsMax } = this.#config;
+    const room =
+      laneOf(request) === 'admission' ? openOperationsMax : progressRoom(openOperationsMax);
+    if (this.#open.size >= room) {
       return Promise.resolve(
         refused('OVERLOADED', `${this.#open.size} operations are waiting on this node`),
       );
@@ -233,7 +236,7 @@ export class OperationLog {
       lowestOpenSeq: this.#lowestOpenSeq(),
       request: operation.request,
     });
-    this.#offer(command, 'admission', (answer) => {
+    this.#offer(command, laneOf(operation.request), (answer) => {
       if (this.#open.get(operation.seq) !== operation) return;
       if (operation.attempt === attempt) this.#answered(operation, answer);
       else if (typeof answer === 'string' || answer.accepted) operation.maybeAppended = true;
@@ -332,6 +335,34 @@ export class OperationLog {
     }
     return refused('NO_LEADER', 'no leader is known; a majority of the nodes may be down');
   }
+}
+
+/**
+ * Only new work is refused for load (docs/architecture.md §Transactions, lanes): what ends or completes
+ * a transaction that is running already goes with the leader's own progress. A refused branch, abort or
+ * end of a workflow would leave its client no way but to wait for a timeout.
+ */
+function laneOf(request: OperationRequest): Lane {
+  switch (request.kind) {
+    case 'abort':
+    case 'forceStop':
+    case 'registerBranch':
+    case 'resetNextCronTime':
+      return 'progress';
+    case 'submit':
+      // A workflow's can do nothing but end it.
+      return request.transaction.type === 'workflow' ? 'progress' : 'admission';
+    case 'prepare':
+    case 'prepareWorkflow':
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'deleteTopic':
+      return 'admission';
+  }
+}
+
+function progressRoom(admissionMax: number): number {
+  return Math.ceil(admissionMax * 1.1);
 }
 
 function refused(code: RefusalCode, message: string): OperationOutcome {

@@ -5,6 +5,7 @@ import type {
   AppliedEntry,
   OperationId,
   OperationRequest,
+  TransactionInput,
 } from '../../../../src/engine/machine/index.ts';
 import { decodeCommand } from '../../../../src/engine/machine/index.ts';
 import {
@@ -22,36 +23,65 @@ import { ManualClock } from '../../../helpers/manual-clock.ts';
 const CONFIG = { openOperationsMax: 3, waitLeaderMs: 5000, retryMs: 20 };
 const ABORT: OperationRequest = { kind: 'abort', gid: 'g', type: 'saga', rollbackReason: '' };
 
+const SUBSCRIBE: OperationRequest = { kind: 'subscribe', topic: 't', url: 'u', remark: '' };
+const BARE: TransactionInput = {
+  gid: 'g',
+  type: 'tcc',
+  steps: undefined,
+  payloads: undefined,
+  queryPrepared: undefined,
+  protocol: undefined,
+  customData: undefined,
+  rollbackReason: undefined,
+  options: {},
+};
+const DEFAULTS = {
+  timeoutToFailMs: 35_000,
+  retryIntervalMs: 10_000,
+  requestTimeoutMs: 3000,
+  retentionMs: 86_400_000,
+  preparedExpiryMs: 604_800_000,
+  strictResubmit: false,
+};
+
 type Answer = (result: ProposeResult | 'notSent' | 'lost') => void;
 
 /** A node whose consensus and peers answer when the test says so. */
 class Harness {
   readonly clock = new ManualClock();
-  readonly offered: { readonly seq: number; readonly to: number; readonly answer: Answer }[] = [];
+  readonly offered: {
+    readonly seq: number;
+    readonly to: number;
+    readonly lane: string;
+    readonly answer: Answer;
+  }[] = [];
   leadershipNow: Leadership = { term: 1, leaderId: 2, isLeader: false, recovering: false };
   readonly log: OperationLog;
 
   constructor() {
-    const offer = (command: Uint8Array, to: number, answer: Answer) => {
+    const offer = (command: Uint8Array, lane: string, to: number, answer: Answer) => {
       const decoded = decodeCommand(command);
       if (decoded.kind === 'openSession') answer({ accepted: true, term: 1, index: 1 });
       else if (decoded.kind === 'operation') {
-        this.offered.push({ seq: decoded.opId.seq, to, answer });
+        this.offered.push({ seq: decoded.opId.seq, to, lane, answer });
       }
     };
     const consensus: Consensus = {
-      propose: (command, _lane, done) => offer(command, 1, (r) => typeof r !== 'string' && done(r)),
+      propose: (command, lane, done) =>
+        offer(command, lane, 1, (r) => typeof r !== 'string' && done(r)),
       readIndex: () => Promise.resolve(0),
       commitInterest: () => undefined,
       leadership: () => this.leadershipNow,
     };
     const forward: ForwardTransport = {
-      forward: (to, request, done) =>
-        offer(decodeForward(request).command, to, (r) =>
+      forward: (to, request, done) => {
+        const { command, lane } = decodeForward(request);
+        offer(command, lane, to, (r) =>
           done(
             typeof r === 'string' ? { kind: r } : { kind: 'reply', bytes: encodeForwardReply(r) },
           ),
-        ),
+        );
+      },
       onForward: () => undefined,
       notify: () => undefined,
       onNotify: () => undefined,
@@ -171,10 +201,45 @@ describe('operations', () => {
     expect(await full).toMatchObject({ kind: 'refused', code: 'NO_SPACE' });
   });
 
-  it('P8: refuses beyond openOperationsMax, at once', async () => {
+  it('P8: refuses beyond openOperationsMax, at once; progress has a tenth more room', async () => {
     const h = new Harness();
-    for (let i = 0; i < CONFIG.openOperationsMax; i += 1) void h.log.execute(ABORT, 7000);
-    expect(await h.log.execute(ABORT, 7000)).toMatchObject({ kind: 'refused', code: 'OVERLOADED' });
+    for (let i = 0; i < CONFIG.openOperationsMax; i += 1) void h.log.execute(SUBSCRIBE, 7000);
+    const refused = { kind: 'refused', code: 'OVERLOADED' };
+    expect(await h.log.execute(SUBSCRIBE, 7000)).toMatchObject(refused);
+    const letIn = h.log.execute(ABORT, 7000);
+    expect(await settled(letIn)).toBeUndefined();
+    expect(await h.log.execute(ABORT, 7000)).toMatchObject(refused);
+  });
+
+  it('only new work is offered as admission, here and over the link', async () => {
+    const h = new Harness();
+    const gid = 'g';
+    const input = { ...BARE, gid };
+    const registration = { kind: 'tcc', confirm: '', cancel: '' } as const;
+    const payload = new Uint8Array();
+    const requests: readonly (readonly [OperationRequest, string])[] = [
+      [{ kind: 'prepare', transaction: input, defaults: DEFAULTS }, 'admission'],
+      [{ kind: 'submit', transaction: input, defaults: DEFAULTS }, 'admission'],
+      [SUBSCRIBE, 'admission'],
+      [ABORT, 'progress'],
+      [{ kind: 'forceStop', gid, by: 'ops', reason: '' }, 'progress'],
+      [{ kind: 'registerBranch', gid, branchId: '01', registration, payload }, 'progress'],
+      [{ kind: 'resetNextCronTime', gids: [gid], mustExist: true }, 'progress'],
+      [
+        { kind: 'submit', transaction: { ...input, type: 'workflow' }, defaults: DEFAULTS },
+        'progress',
+      ],
+    ];
+    for (const isLeader of [true, false]) {
+      h.leadershipNow = { ...h.leadershipNow, leaderId: isLeader ? 1 : 2, isLeader };
+      for (const [request, lane] of requests) {
+        void h.log.execute(request, 7000);
+        const offer = h.offered.at(-1);
+        expect([request.kind, offer?.lane]).toEqual([request.kind, lane]);
+        h.apply(offer?.seq ?? 0);
+      }
+    }
+    expect(h.offered).toHaveLength(2 * requests.length);
   });
 
   it('takes no answer that belongs to another incarnation or node', async () => {
