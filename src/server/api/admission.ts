@@ -28,15 +28,13 @@ export class Admission {
 
   /** New work is no longer taken: what is in flight beyond it came in as progress. */
   get isCrowded(): boolean {
-    const { inflightRequestsMax } = this.#limits;
-    return this.#requests > inflightRequestsMax;
+    const { inflightRequestsMax, inflightBytesMax } = this.#limits;
+    return this.#requests > inflightRequestsMax || this.#bytes > inflightBytesMax;
   }
 
   /** False: refused. After true, `leave` must follow. */
   enter(lane: Lane): boolean {
-    const { inflightRequestsMax } = this.#limits;
-    const room = lane === 'admission' ? inflightRequestsMax : Math.ceil(inflightRequestsMax * 1.1);
-    if (this.#requests >= room) return false;
+    if (this.#requests >= roomOf(lane, this.#limits.inflightRequestsMax)) return false;
     this.#requests += 1;
     return true;
   }
@@ -46,8 +44,8 @@ export class Admission {
   }
 
   /** False: refused, nothing taken. */
-  takeBytes(count: number): boolean {
-    if (this.#bytes + count > this.#limits.inflightBytesMax) return false;
+  takeBytes(count: number, lane: Lane): boolean {
+    if (this.#bytes + count > roomOf(lane, this.#limits.inflightBytesMax)) return false;
     this.#bytes += count;
     return true;
   }
@@ -55,4 +53,8 @@ export class Admission {
   giveBytes(count: number): void {
     this.#bytes -= count;
   }
+}
+
+function roomOf(lane: Lane, max: number): number {
+  return lane === 'admission' ? max : Math.ceil(max * 1.1);
 }

@@ -174,7 +174,8 @@ export class ApiServer {
       void this.#answer(route, request, undefined).then((answer) => finish(answer));
       return;
     }
-    readRequestBody(request.raw, this.#limits.bodyBytesMax, this.#admission, (outcome) => {
+    const bodyLimits = { bytesMax: this.#limits.bodyBytesMax, lane: route.lane };
+    readRequestBody(request.raw, bodyLimits, this.#admission, (outcome) => {
       switch (outcome.kind) {
         case 'body':
           bytes = outcome.bytes.length;

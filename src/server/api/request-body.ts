@@ -4,7 +4,7 @@
 // bytes over all requests.
 
 import type { IncomingMessage } from 'node:http';
-import type { Admission } from './admission.ts';
+import type { Admission, Lane } from './admission.ts';
 
 export type BodyOutcome =
   /** `bytes` count as in flight until they are given back. */
@@ -16,7 +16,7 @@ export type BodyOutcome =
 /** `done` runs once; synchronously when the declared length already decides. */
 export function readRequestBody(
   request: IncomingMessage,
-  bytesMax: number,
+  { bytesMax, lane }: { readonly bytesMax: number; readonly lane: Lane },
   admission: Admission,
   done: (outcome: BodyOutcome) => void,
 ): void {
@@ -36,7 +36,7 @@ export function readRequestBody(
   };
   const onData = (chunk: Buffer): void => {
     if (taken + chunk.length > bytesMax) end({ kind: 'tooLarge' });
-    else if (!admission.takeBytes(chunk.length)) end({ kind: 'overloaded' });
+    else if (!admission.takeBytes(chunk.length, lane)) end({ kind: 'overloaded' });
     else {
       taken += chunk.length;
       chunks.push(chunk);

@@ -188,7 +188,7 @@ export class GrpcServer {
       this.#answer({ method, message }, reply, answer, startedMs);
       return;
     }
-    const hasRoom = this.#admission.takeBytes(length);
+    const hasRoom = this.#admission.takeBytes(length, method.lane);
     const reply = hasRoom
       ? await this.#reply(method, message)
       : errorReply('OVERLOADED', 'too many bytes in flight', { retryAfterMs: RETRY_MS });
