@@ -94,6 +94,8 @@ interface Scenario {
   readonly status: string | undefined;
   readonly branches: readonly string[];
   readonly calls: readonly string[];
+  /** What the calls carried, where that is not plain. */
+  readonly messages?: readonly string[];
 }
 
 const OK: Answer = ['success', ''];
@@ -196,6 +198,7 @@ const SAGAS: readonly Scenario[] = [
     status: 'failed',
     branches: ['succeed', 'succeed', 'succeed', 'failed'],
     calls: ['01 action', '02 action', '02 compensate', '01 compensate'],
+    messages: ['out', 'in', 'in', 'out'],
   },
   {
     name: 'saga of concurrent steps in a given order',
@@ -249,6 +252,7 @@ const TWO_PHASES: readonly Scenario[] = [
     status: 'succeed',
     branches: ['prepared', 'succeed', 'prepared', 'succeed', 'prepared', 'succeed'],
     calls: ['0201 confirm', '02 confirm', '01 confirm'],
+    messages: ['try 0201', 'try 02', 'try 01'],
   },
   {
     name: 'tcc aborted for a reason, which waits by its stored options',
@@ -313,6 +317,7 @@ const TWO_PHASES: readonly Scenario[] = [
     status: 'succeed',
     branches: ['prepared', 'succeed', 'prepared', 'succeed'],
     calls: ['01 commit', '02 commit'],
+    messages: ['', ''],
   },
   {
     name: 'xa rolled back',
@@ -344,6 +349,7 @@ const MESSAGES: readonly Scenario[] = [
     status: 'succeed',
     branches: ['succeed', 'succeed'],
     calls: ['00 msg', '01 action', '02 action'],
+    messages: ['', 'out', 'in'],
   },
   {
     name: 'message never submitted, whose check-back says no',
@@ -513,8 +519,13 @@ describe.each([
       answers: Answer[];
       view: { transaction: Body | null; branches: Body[] };
       calls: string[];
+      requests: { message: string }[];
     }[];
     expect(first?.calls).toEqual(s.calls);
+    if (s.messages !== undefined) {
+      const messages = first?.requests.map(({ message }) => Buffer.from(message, 'base64'));
+      expect(messages?.map(String)).toEqual(s.messages);
+    }
     expect(first?.view.transaction?.['status']).toBe(s.status);
     expect(first?.view.branches.map(({ status }) => status)).toEqual(s.branches);
     expect(first?.answers).toEqual(

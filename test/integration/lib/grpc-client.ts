@@ -14,7 +14,7 @@ import { expect } from 'vitest';
 import type { LocalCluster } from '../../../bench/lib/local-cluster.ts';
 
 export interface GrpcReply {
-  readonly code: number;
+  readonly code: Status;
   readonly message: string;
   readonly metadata: Metadata;
   readonly reply: Readonly<Record<string, unknown>>;
@@ -43,7 +43,7 @@ function methodsOf(file: string, service: string): Readonly<Record<string, Metho
   return loadProto(file)[service] as unknown as Readonly<Record<string, Method>>;
 }
 
-function holdToP7(code: number, message: string): void {
+function holdToP7(code: Status, message: string): void {
   if (code === Status.ABORTED) expect(message).toMatch(/FAILURE$/);
   else if (code === Status.FAILED_PRECONDITION) expect(message).toBe('ONGOING');
   else expect(message).not.toMatch(/FAILURE|ONGOING/);
@@ -57,7 +57,11 @@ export class GrpcClient {
   constructor(cluster: LocalCluster, security: ChannelCredentials = credentials.createInsecure()) {
     const channels = cluster.nodes.map(({ id, grpcAddress }): [number, Client] => [
       id,
-      new Client(grpcAddress, security, { 'grpc.use_local_subchannel_pool': 1 }),
+      new Client(grpcAddress, security, {
+        'grpc.use_local_subchannel_pool': 1,
+        // An address is no name in TLS.
+        'grpc.ssl_target_name_override': 'localhost',
+      }),
     ]);
     this.#channels = new Map(channels);
     this.#nodes = cluster.nodes.length;

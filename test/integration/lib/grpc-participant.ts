@@ -1,7 +1,12 @@
 // A gRPC service under the test's control: it answers each branch of each transaction as the test says,
 // told apart by the metadata alone, and remembers every call.
 
-import { Metadata, status as Status, type sendUnaryData } from '@grpc/grpc-js';
+import {
+  Metadata,
+  type ServerCredentials,
+  status as Status,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import { until } from '../../../bench/lib/local-cluster.ts';
 import {
   type GrpcTestService,
@@ -36,11 +41,14 @@ export class GrpcParticipant {
   readonly #answers = new Map<string, readonly GrpcAnswer[]>();
   #service: GrpcTestService | undefined;
 
-  static async start(): Promise<GrpcParticipant> {
+  static async start(credentials?: ServerCredentials): Promise<GrpcParticipant> {
     const participant = new GrpcParticipant();
     participant.#service = await startGrpcService(
       (seen, answer) => void participant.#serve(seen, answer),
-      { paths: [...METHODS.map((method) => `/busi.Busi/${method}`), EXECUTE] },
+      {
+        paths: [...METHODS.map((method) => `/busi.Busi/${method}`), EXECUTE],
+        ...(credentials === undefined ? {} : { credentials }),
+      },
     );
     return participant;
   }
