@@ -17,6 +17,7 @@ import type {
 } from '../../src/engine/machine/index.ts';
 import type { BranchCall } from '../../src/engine/participants/index.ts';
 import type { LedgerEntry } from './bank.ts';
+import { branchesBefore } from './call-order.ts';
 import { checkFailed, checkSucceeded, type Ended } from './endings.ts';
 import { TopicWatch } from './topic-watch.ts';
 import { isFinal, mayBecome, mayCall } from './transitions.ts';
@@ -220,6 +221,13 @@ export class Oracle {
       require(other === undefined, 'P3', () =>
         `${gid} is confirmed, and ${other?.branchId} was cancelled`);
     }
+    for (const before of known === undefined
+      ? []
+      : branchesBefore(known.transaction, entry.branchId, op)) {
+      const isDone = effects.some((effect) => effect.branchId === before && effect.op === op);
+      require(isDone, 'ORDER', () =>
+        `${op} of ${gid}/${entry.branchId} takes effect before that of ${before}`);
+    }
     if (op === 'cancel') {
       const other = effects.find((effect) => effect.op === 'confirm');
       require(other === undefined, 'P3', () =>
@@ -260,6 +268,17 @@ export class Oracle {
 
   transaction(gid: string): Transaction | undefined {
     return this.#transactions.get(gid)?.transaction;
+  }
+
+  /** What a workflow's client has kept of a step, as text. */
+  recordOf(gid: string, branchId: string, op: string): string | undefined {
+    const transaction = this.transaction(gid);
+    const row = transaction?.definition.branches.findIndex(
+      (branch) => branch.branchId === branchId && branch.op === op,
+    );
+    return transaction === undefined || row === undefined || row < 0
+      ? undefined
+      : new TextDecoder().decode(payloadOf(transaction, row));
   }
 
   get acceptedGids(): readonly string[] {

@@ -32,4 +32,14 @@ export const REGRESSIONS: readonly Regression[] = [
     level: 'replica',
     found: 'the applier read entries from the disk that a queued truncation had made void',
   },
+  ...[18, 37].map((seed) => ({
+    seed,
+    level: 'replica' as const,
+    found: 'a callback was written that progress had postponed while it queued for its target',
+  })),
+  {
+    seed: 409,
+    level: 'replica',
+    found: 'the comparison of states waited for a replica that had begun to rebuild its own',
+  },
 ];

@@ -196,6 +196,9 @@ export class TwoPhaseClient {
       return 'unknown';
     }
     if (answer.result.kind === 'success') {
+      const rows = this.#client.world.oracle.transaction(gid)?.definition.branches ?? [];
+      const isKept = rows.some((row) => row.branchId === branchId);
+      this.#client.demand(isKept, gid, answer.result, `registerBranch ${branchId}`);
       return 'registered';
     }
     const isTrue =

@@ -173,6 +173,8 @@ export class WorkflowClient {
       ATTEMPTS,
     );
     if (kept?.result.kind === 'success') {
+      const recorded = client.world.oracle.recordOf(gid, branchId, op);
+      client.demand(recorded === words, gid, kept.result, `registerBranch ${op} ${branchId}`);
       return status;
     }
     if (kept !== undefined) this.#demandOther(workflow, kept.result, `${op} of ${branchId}`);
