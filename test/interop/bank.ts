@@ -102,6 +102,8 @@ export class Bank {
     let pg: { server: SqlServer; connection: Pool } | undefined;
     if (postgres.kind !== 'skipped') {
       pg = { server: postgres, connection: new Pool({ connectionString: postgres.url, max: 4 }) };
+      // The server may say that it stops to a connection that is just being closed.
+      pg.connection.on('error', () => undefined);
       for (const statement of POSTGRESQL_SCHEMA) await pg.connection.query(statement);
     }
     const rd =
@@ -109,6 +111,22 @@ export class Bank {
         ? undefined
         : { server: redis, connection: new Redis(redis.port, redis.host) };
     return new Bank({ server: mariadb, connection }, pg, rd, skipped);
+  }
+
+  /** The databases that run, each with its version. */
+  async versions(): Promise<readonly string[]> {
+    const [rows] = await this.#mariadb.connection.query<RowDataPacket[]>('select version() as v');
+    const mariadb = String(rows[0]?.['v']).split('-')[0] ?? '';
+    const shown = await this.#postgres?.connection.query<{ server_version: string }>(
+      'show server_version',
+    );
+    const postgres = shown?.rows[0]?.server_version.split(' ')[0];
+    const redis = /redis_version:(\S+)/.exec((await this.#redis?.connection.info('server')) ?? '');
+    return [
+      `MariaDB ${mariadb}`,
+      ...(postgres === undefined ? [] : [`PostgreSQL ${postgres}`]),
+      ...(redis?.[1] === undefined ? [] : [`Redis ${redis[1]}`]),
+    ];
   }
 
   /** As the drivers take it. */

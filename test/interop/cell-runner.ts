@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import type { LocalCluster, LocalNode } from '../../bench/lib/local-cluster.ts';
 import { until } from '../../bench/lib/local-cluster.ts';
 import type { Account, Bank } from './bank.ts';
+import type { Column } from './columns.ts';
 import type { DriverCommand, ScenarioResult } from './driver.ts';
 import { Driver } from './driver.ts';
-import type { Column, Scenario } from './scenarios.ts';
+import type { Scenario } from './scenarios.ts';
 import type { Cell } from './table.ts';
 import type { Language, Toolchain } from './toolchains.ts';
 
@@ -32,15 +33,18 @@ interface CellRun {
   readonly column: Column;
   readonly account: Account;
   readonly server: LocalNode;
+  /** Where its client goes when the server does not answer. */
+  readonly again?: LocalNode | undefined;
 }
 
 function slug(text: string): string {
   return text.toLowerCase().replace(/[^a-z0-9]+/g, '-');
 }
 
-function grpcAddress(node: LocalNode): string {
+function addresses(node: LocalNode): { readonly httpUrl: string; readonly grpcAddress: string } {
   const config = readFileSync(join(node.directory, 'node.yaml'), 'utf8');
-  return `127.0.0.1:${/^GrpcPort: (\d+)$/m.exec(config)?.[1] ?? 'unknown'}`;
+  const port = /^GrpcPort: (\d+)$/m.exec(config)?.[1] ?? 'unknown';
+  return { httpUrl: node.url, grpcAddress: `127.0.0.1:${port}` };
 }
 
 export class CellRunner {
@@ -85,7 +89,8 @@ export class CellRunner {
       scenarios.map((scenario, i) => {
         const follower = followers[i % followers.length] ?? leader;
         const server = scenario.throughLeader === true ? leader : follower;
-        return this.#cell(scenario, column, server, 'kill');
+        const cell = this.#cell(scenario, column, server, 'kill');
+        return scenario.goesOnElsewhere === true ? { ...cell, again: follower } : cell;
       }),
     );
     const running = cells.map(async (cell) => {
@@ -126,14 +131,16 @@ export class CellRunner {
     return driver;
   }
 
-  #command({ scenario, column, account, server }: CellRun, pauseAt?: string): DriverCommand {
+  #command({ scenario, column, account, server, again }: CellRun, pauseAt?: string): DriverCommand {
     return {
       id: account.id,
       scenario: scenario.scenario,
       protocol: column.protocol,
-      httpUrl: server.url,
-      grpcAddress: grpcAddress(server),
+      ...addresses(server),
+      ...(again === undefined ? {} : { again: addresses(again) }),
+      ...(scenario.isNotAwaited === undefined ? {} : { noWait: scenario.isNotAwaited }),
       ...(pauseAt === undefined ? {} : { pauseAt }),
+      ...(scenario.holdAt === undefined ? {} : { holdAt: scenario.holdAt }),
       ...(scenario.loseAnswerOf === undefined ? {} : { loseAnswerOf: scenario.loseAnswerOf }),
       ...(scenario.timeoutSeconds === undefined ? {} : { timeoutSeconds: scenario.timeoutSeconds }),
     };

@@ -30,6 +30,9 @@ export interface DriverCommand {
   readonly pauseAt?: string;
   readonly loseAnswerOf?: string;
   readonly timeoutSeconds?: number;
+  readonly noWait?: boolean;
+  readonly holdAt?: string;
+  readonly again?: Pick<DriverCommand, 'httpUrl' | 'grpcAddress'>;
 }
 
 interface Line {

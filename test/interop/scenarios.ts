@@ -1,23 +1,15 @@
-// What is asked of each client: the scenarios, what each must leave behind, and which client can
-// express which of them. A scenario that a client has not is a reason in the table, not a gap.
+// What is asked of each client: the scenarios, and what each must leave behind. A scenario that a
+// client has not is a reason in the table, not a gap.
 
-import type { Protocol } from './driver.ts';
-import type { Language } from './toolchains.ts';
-
-/** One column of the table: a client over one protocol. */
-export interface Column {
-  readonly name: string;
-  readonly language: Language;
-  readonly protocol: Protocol;
-}
-
-export const COLUMNS: readonly Column[] = [
-  { name: 'Go, HTTP', language: 'go', protocol: 'http' },
-  { name: 'Go, gRPC', language: 'go', protocol: 'grpc' },
-  { name: 'Go, JSON-RPC', language: 'go', protocol: 'json-rpc' },
-  { name: 'Python, HTTP', language: 'python', protocol: 'http' },
-  { name: 'Java, HTTP', language: 'java', protocol: 'http' },
-];
+import {
+  brokenInJava,
+  type Column,
+  inAll,
+  notInJava,
+  onlyGo,
+  onlyHttpAndGrpc,
+  onlyOver,
+} from './columns.ts';
 
 export interface Scenario {
   readonly title: string;
@@ -36,11 +28,22 @@ export interface Scenario {
   readonly onlyKill?: true;
   /** The client's own node is the leader that is killed. */
   readonly throughLeader?: true;
+  /** And then it repeats its call at another node. */
+  readonly goesOnElsewhere?: true;
+  /** The client asks for no wait_result: the answer would tell of the first attempt only. */
+  readonly isNotAwaited?: true;
   /** The transaction's own timeout. */
   readonly timeoutSeconds?: number;
   readonly loseAnswerOf?: string;
+  /** The first answer of this op@side comes after that of a later call. */
+  readonly holdAt?: string;
   /** The client is a process of its own that dies here. */
-  readonly diesAt?: 'before-commit' | 'after-commit' | 'mid-workflow';
+  readonly diesAt?:
+    | 'before-commit'
+    | 'after-commit'
+    | 'after-try'
+    | 'after-branch'
+    | 'mid-workflow';
   /** Calls of participants that must have been counted: at least, and at most. */
   readonly calls?: Readonly<Record<string, readonly [number, number]>>;
   /** Balances are in Redis, where there is no ledger. */
@@ -52,27 +55,6 @@ export interface Scenario {
 const MOVED = ['action@out', 'action@in'] as const;
 const UNDONE = ['action@out', 'compensate@out'] as const;
 const MANY = Number.MAX_SAFE_INTEGER;
-
-const inAll = (): undefined => undefined;
-const notInJava =
-  (what: string) =>
-  (column: Column): string | undefined =>
-    column.language === 'java' ? `the client has no ${what}` : undefined;
-
-/** The Go client registers these branches over plain HTTP or gRPC, whatever it was given. */
-const onlyHttpAndGrpc =
-  (what: string) =>
-  (column: Column): string | undefined =>
-    column.protocol === 'json-rpc'
-      ? `the client has no ${what} over JSON-RPC`
-      : column.language === 'go'
-        ? undefined
-        : `the client has no ${what}`;
-
-const onlyGo =
-  (what: string) =>
-  (column: Column): string | undefined =>
-    column.language === 'go' ? undefined : `the client has no ${what}`;
 
 export const SCENARIOS: readonly Scenario[] = [
   {
@@ -104,6 +86,91 @@ export const SCENARIOS: readonly Scenario[] = [
     absentFrom: inAll,
   },
   {
+    title: 'concurrent saga with orders',
+    scenario: 'saga-orders',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: 'action@out',
+    calls: { 'action@in': [1, MANY] },
+    absentFrom: inAll,
+  },
+  {
+    title: 'saga, submitted three times: run once',
+    scenario: 'saga-repeated',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: undefined,
+    calls: { 'action@out': [1, 1], 'action@in': [1, 1] },
+    absentFrom: inAll,
+  },
+  {
+    title: 'saga, its node is the one killed: repeated at another node',
+    scenario: 'saga-success',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: 'action@in',
+    onlyKill: true,
+    throughLeader: true,
+    goesOnElsewhere: true,
+    absentFrom: inAll,
+  },
+  {
+    title: 'saga, a step is ongoing at first',
+    scenario: 'saga-ongoing',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: undefined,
+    isNotAwaited: true,
+    calls: { 'action@in': [2, MANY] },
+    absentFrom: inAll,
+  },
+  {
+    title: 'saga, rolled back at its timeout',
+    scenario: 'saga-timeout',
+    status: 'failed',
+    effects: UNDONE,
+    clientSees: 'success',
+    killAt: undefined,
+    isNotAwaited: true,
+    timeoutSeconds: 2,
+    calls: { 'action@in': [1, MANY] },
+    absentFrom: brokenInJava('setTimeoutToFail'),
+  },
+  {
+    title: 'saga, rolled back at its retry limit',
+    scenario: 'saga-retry-limit',
+    status: 'failed',
+    effects: UNDONE,
+    clientSees: 'success',
+    killAt: undefined,
+    isNotAwaited: true,
+    calls: { 'action@in': [2, 2] },
+    absentFrom: onlyGo('retry limit'),
+  },
+  {
+    title: 'saga with headers for its branches',
+    scenario: 'saga-headers',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: undefined,
+    calls: { 'action@in': [1, 1] },
+    absentFrom: brokenInJava('setBranchHeaders'),
+  },
+  {
+    title: 'saga, its second branch over plain HTTP',
+    scenario: 'saga-mixed',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: 'action@in',
+    absentFrom: onlyOver(['grpc', 'json-rpc'], 'every branch is HTTP', 'other protocol'),
+  },
+  {
     title: 'tcc confirm',
     scenario: 'tcc-confirm',
     status: 'succeed',
@@ -132,6 +199,17 @@ export const SCENARIOS: readonly Scenario[] = [
       column.protocol === 'json-rpc'
         ? 'the client nests over HTTP only'
         : notInJava('nesting')(column),
+  },
+  {
+    title: 'tcc, client dies after its tries: cancelled at the timeout',
+    scenario: 'tcc-confirm',
+    status: 'failed',
+    effects: ['try@out', 'try@in', 'cancel@out', 'cancel@in'],
+    clientSees: undefined,
+    killAt: undefined,
+    timeoutSeconds: 3,
+    diesAt: 'after-try',
+    absentFrom: onlyGo('timeout of its own for a tcc'),
   },
   {
     title: 'msg, DoAndSubmit',
@@ -174,6 +252,38 @@ export const SCENARIOS: readonly Scenario[] = [
     absentFrom: notInJava('msg'),
   },
   {
+    title: 'msg from Redis, client dies after its local step: delivered',
+    scenario: 'msg-redis',
+    status: 'succeed',
+    effects: [],
+    clientSees: undefined,
+    killAt: undefined,
+    diesAt: 'after-commit',
+    calls: { checkback: [1, MANY] },
+    inRedis: true,
+    absentFrom: onlyGo('barrier for Redis'),
+  },
+  {
+    title: 'msg with a delay',
+    scenario: 'msg-delay',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: undefined,
+    calls: { 'action@out': [1, 1] },
+    absentFrom: onlyGo('delay'),
+  },
+  {
+    title: 'msg with concurrent branches',
+    scenario: 'msg-concurrent',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: undefined,
+    calls: { 'action@out': [1, 1] },
+    absentFrom: onlyOver(['http', 'json-rpc'], 'cannot be said over gRPC', 'concurrent msg'),
+  },
+  {
     title: 'topic with two subscribers',
     scenario: 'topic',
     status: 'succeed',
@@ -198,6 +308,17 @@ export const SCENARIOS: readonly Scenario[] = [
     effects: [],
     clientSees: 'failure',
     killAt: 'rollback@out',
+    absentFrom: onlyHttpAndGrpc('xa'),
+  },
+  {
+    title: 'xa, client dies between its branches: rolled back at the timeout',
+    scenario: 'xa-commit',
+    status: 'failed',
+    effects: [],
+    clientSees: undefined,
+    killAt: undefined,
+    timeoutSeconds: 3,
+    diesAt: 'after-branch',
     absentFrom: onlyHttpAndGrpc('xa'),
   },
   {
@@ -257,6 +378,18 @@ export const SCENARIOS: readonly Scenario[] = [
     absentFrom: onlyGo('barrier for Redis'),
   },
   {
+    title: 'barrier, MongoDB: a repeated call takes effect once',
+    scenario: 'none',
+    status: 'succeed',
+    effects: [],
+    clientSees: 'success',
+    killAt: undefined,
+    absentFrom: (column) =>
+      column.language === 'go'
+        ? 'not run: Debian has no package of mongod'
+        : 'the client has no barrier for MongoDB',
+  },
+  {
     title: 'workflow, and its stored result',
     scenario: 'workflow',
     status: 'succeed',
@@ -273,6 +406,37 @@ export const SCENARIOS: readonly Scenario[] = [
     effects: UNDONE,
     clientSees: 'failure',
     killAt: 'compensate@out',
+    absentFrom: onlyHttpAndGrpc('workflow'),
+  },
+  {
+    title: 'workflow, overtaken by its resumed run',
+    scenario: 'workflow',
+    status: 'succeed',
+    effects: MOVED,
+    clientSees: 'success',
+    killAt: undefined,
+    holdAt: 'action@in',
+    calls: { 'action@out': [1, 1], 'action@in': [2, MANY] },
+    absentFrom: onlyHttpAndGrpc('workflow'),
+  },
+  {
+    title: 'workflow rollback, overtaken by its resumed run',
+    scenario: 'workflow-rollback',
+    status: 'failed',
+    effects: UNDONE,
+    clientSees: 'failure',
+    killAt: undefined,
+    holdAt: 'compensate@out',
+    calls: { 'action@out': [1, 1], 'compensate@out': [2, MANY] },
+    absentFrom: onlyHttpAndGrpc('workflow'),
+  },
+  {
+    title: 'workflow over tcc',
+    scenario: 'workflow-tcc',
+    status: 'succeed',
+    effects: ['try@out', 'try@in', 'confirm@out', 'confirm@in'],
+    clientSees: 'success',
+    killAt: 'confirm@in',
     absentFrom: onlyHttpAndGrpc('workflow'),
   },
   {

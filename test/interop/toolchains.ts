@@ -7,7 +7,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 
-const BUILD_TIMEOUT_MS = 480_000;
+const BUILD_TIMEOUT_MS = 300_000;
+const GO_VERSION_MIN = [1, 22] as const;
+const JAVA_VERSION_MIN = [17, 0] as const;
 
 const here = import.meta.dirname;
 const cache = join(here, '../../node_modules/.cache/assent-interop');
@@ -20,9 +22,15 @@ export interface DriverProgram {
   readonly args: readonly string[];
 }
 
-export type Toolchain =
-  | { readonly kind: 'present'; readonly program: DriverProgram }
-  | { readonly kind: 'absent'; readonly reason: string };
+export interface PresentToolchain {
+  readonly kind: 'present';
+  readonly program: DriverProgram;
+  /** The client's exact version, from the file that pins it, and what it was built and run with. */
+  readonly client: string;
+  readonly language: string;
+}
+
+export type Toolchain = PresentToolchain | { readonly kind: 'absent'; readonly reason: string };
 
 function missing(...binaries: readonly string[]): string | undefined {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
@@ -65,9 +73,30 @@ async function run(command: string, args: readonly string[], env: NodeJS.Process
   });
 }
 
+/** The first thing like 1.22.3 in what a program says of itself. */
+async function versionOf(command: string, ...args: readonly string[]): Promise<string> {
+  const { stdout, stderr } = await execute(command, args, { timeout: 30_000 });
+  return /\d+(\.\d+)+/.exec(`${stdout}${stderr}`)?.[0] ?? 'of unknown version';
+}
+
+function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [foundMajor = 0, foundMinor = 0] = version.split('.').map(Number);
+  return foundMajor < major || (foundMajor === major && foundMinor < minor);
+}
+
+/** What `pattern` finds in a file that pins versions, such as `v1.19.0`. */
+function pinned(file: string, pattern: RegExp): string {
+  const version = pattern.exec(readFileSync(join(here, file), 'utf8'))?.[1];
+  if (version === undefined) throw new Error(`${file} pins no ${String(pattern)}`);
+  return version;
+}
+
 async function go(): Promise<Toolchain> {
   const reason = missing('go');
   if (reason !== undefined) return { kind: 'absent', reason };
+  const version = await versionOf('go', 'version');
+  if (isOlder(version, GO_VERSION_MIN))
+    return { kind: 'absent', reason: `go ${version}, needs ${GO_VERSION_MIN.join('.')}` };
   const out = await buildOnce('go', (folder) =>
     run('go', ['build', '-C', 'go', '-o', join(folder, 'driver'), '.'], {
       // The committed go.sum decides; nothing in the working tree is rewritten.
@@ -76,7 +105,13 @@ async function go(): Promise<Toolchain> {
       GOWORK: 'off',
     }),
   );
-  return { kind: 'present', program: { command: join(out, 'driver'), args: [] } };
+  const client = pinned('go/go.mod', /dtm-labs\/dtm (v[\d.]+)/);
+  return {
+    kind: 'present',
+    program: { command: join(out, 'driver'), args: [] },
+    client: `\`github.com/dtm-labs/dtm\` ${client} (\`client/dtmcli\`, \`client/dtmgrpc\`, \`client/workflow\`)`,
+    language: `Go ${version}`,
+  };
 }
 
 async function python(): Promise<Toolchain> {
@@ -93,12 +128,20 @@ async function python(): Promise<Toolchain> {
     await run(join(folder, 'venv/bin/python'), [...pip, '-r', 'python/requirements.txt']);
   });
   const args = ['-B', join(here, 'python/driver.py')];
-  return { kind: 'present', program: { command: join(out, 'venv/bin/python'), args } };
+  return {
+    kind: 'present',
+    program: { command: join(out, 'venv/bin/python'), args },
+    client: `\`dtmcli\` ${pinned('python/requirements.txt', /^dtmcli==([\d.]+)$/m)}`,
+    language: `Python ${await versionOf('python3', '--version')}`,
+  };
 }
 
 async function java(): Promise<Toolchain> {
   const reason = missing('java', 'javac', 'mvn');
   if (reason !== undefined) return { kind: 'absent', reason };
+  const version = await versionOf('java', '-version');
+  if (isOlder(version, JAVA_VERSION_MIN))
+    return { kind: 'absent', reason: `java ${version}, needs ${JAVA_VERSION_MIN[0]}` };
   const out = await buildOnce('java', (folder) =>
     run('mvn', [
       ...['--quiet', '--batch-mode', '--file', 'java/pom.xml', `-Dinterop.out=${folder}`],
@@ -108,7 +151,13 @@ async function java(): Promise<Toolchain> {
   const classPath = `${join(out, 'classes')}${delimiter}${join(out, 'lib')}/*`;
   // A few threads and little memory: the machine is shared with three nodes and their databases.
   const args = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-cp', classPath];
-  return { kind: 'present', program: { command: 'java', args: [...args, 'interop.Driver'] } };
+  const client = pinned('java/pom.xml', /dtmcli-java<\/artifactId>\s*<version>([\d.]+)</);
+  return {
+    kind: 'present',
+    program: { command: 'java', args: [...args, 'interop.Driver'] },
+    client: `\`io.github.dtm-labs:dtmcli-java\` ${client}`,
+    language: `Java ${version}`,
+  };
 }
 
 export function prepareToolchain(language: Language): Promise<Toolchain> {

@@ -24,6 +24,17 @@ type Body struct {
 	Refuses string `json:"refuses,omitempty"`
 	// Both first actions wait until the other has begun.
 	Meets bool `json:"meets,omitempty"`
+	// The action of "in" must come after that of "out" has been answered.
+	Ordered bool `json:"ordered,omitempty"`
+	// The side whose first OngoingTimes actions are said to be ongoing.
+	Ongoing      string `json:"ongoing,omitempty"`
+	OngoingTimes int    `json:"ongoingTimes,omitempty"`
+	// The side whose action never works, without a business reason.
+	Breaks string `json:"breaks,omitempty"`
+	// Every call must carry the header x-interop with the cell.
+	WantsHeader bool `json:"wantsHeader,omitempty"`
+	// An action that comes earlier does not work; Unix milliseconds.
+	NotBefore int64 `json:"notBefore,omitempty"`
 	// For a try that starts its own branches.
 	Services *Services `json:"services,omitempty"`
 }

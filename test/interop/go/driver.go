@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 )
+
+const holdMax = 30 * time.Second
 
 // Address is how a database is reached.
 type Address struct {
@@ -47,11 +50,20 @@ type Command struct {
 	GrpcURL  string `json:"grpcAddress"`
 	// "client", or op@side: the participant stops after its local commit, before it answers.
 	PauseAt string `json:"pauseAt"`
+	// The first answer of this op@side is held back until another call of it has been answered.
+	HoldAt string `json:"holdAt"`
 	// The first answer of this op@side is lost after its local commit.
 	LoseAnswerOf string `json:"loseAnswerOf"`
 	// The transaction's timeout_to_fail, if it is to have one.
 	TimeoutSeconds int64 `json:"timeoutSeconds"`
-	Continue       bool  `json:"continue"`
+	// The client asks for no wait_result.
+	NoWait bool `json:"noWait"`
+	// Another node, where a call that this one did not answer is repeated.
+	Again *struct {
+		HTTPURL string `json:"httpUrl"`
+		GrpcURL string `json:"grpcAddress"`
+	} `json:"again"`
+	Continue bool `json:"continue"`
 	// Asks for the calls that participants got for this gid.
 	CallsOf string `json:"callsOf"`
 }
@@ -74,6 +86,10 @@ type watch struct {
 	paused  bool
 	lost    bool
 	calls   map[string]int
+	done    map[string]bool
+	// Closed when the call that HoldAt waits for has been answered.
+	overtaken chan struct{}
+	released  bool
 }
 
 func newDriver(config Config, out *os.File) *driver {
@@ -147,7 +163,7 @@ func (d *driver) run(command Command) {
 func (d *driver) watchOf(gid string) *watch {
 	w := d.watches[gid]
 	if w == nil {
-		w = &watch{calls: map[string]int{}}
+		w = &watch{calls: map[string]int{}, done: map[string]bool{}, overtaken: make(chan struct{})}
 		d.watches[gid] = w
 	}
 	return w
@@ -162,11 +178,19 @@ func (d *driver) pause(id string) {
 	<-waiting
 }
 
-// arrives counts a call of a participant.
-func (d *driver) arrives(gid string, at string) {
+// arrives counts a call of a participant, and says which call of this kind it is.
+func (d *driver) arrives(gid string, at string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.watchOf(gid).calls[at]++
+	calls := d.watchOf(gid).calls
+	calls[at]++
+	return calls[at]
+}
+
+func (d *driver) isDone(gid string, at string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.watchOf(gid).done[at]
 }
 
 // leaves is asked before a successful answer: it may pause, or demand that the answer be lost.
@@ -177,10 +201,23 @@ func (d *driver) leaves(gid string, at string) (lost bool) {
 	lost = w.command.LoseAnswerOf == at && !w.lost
 	w.paused = w.paused || pause
 	w.lost = w.lost || lost
+	hold := w.command.HoldAt == at && !w.done[at]
+	if w.command.HoldAt == at && w.done[at] && !w.released {
+		w.released = true
+		close(w.overtaken)
+	}
+	w.done[at] = true
 	id := w.command.ID
 	d.mu.Unlock()
 	if pause {
 		d.pause(id)
+	}
+	if hold {
+		select {
+		case <-w.overtaken:
+		case <-time.After(holdMax):
+			return true
+		}
 	}
 	return lost
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/dtm-labs/dtm/client/dtmcli"
 	"github.com/dtm-labs/dtm/client/dtmgrpc"
@@ -15,6 +16,8 @@ import (
 
 // How long a prepared message waits for its submit before the server asks back.
 const checkBackAfterSeconds = 2
+
+const delaySeconds = 2
 
 type msgShape struct {
 	// The local business refuses: the message is aborted.
@@ -53,6 +56,65 @@ func (r *run) msg(shape msgShape) error {
 	r.apply(&msg.TransBase)
 	msg.TimeoutToFail = checkBackAfterSeconds
 	return r.ended(msg.DoAndSubmit(r.driver.services.HTTP+"/checkback", do))
+}
+
+// msgFromRedis takes the money from an account in Redis, under the barrier that is kept there too.
+func (r *run) msgFromRedis() error {
+	r.begin()
+	body := r.body()
+	do := func(barrier *dtmcli.BranchBarrier) error {
+		err := barrier.RedisCheckAdjustAmount(r.driver.bank.redis, body.Cell+"-redis-out", -body.Amount, barrierExpireSeconds)
+		r.diesIf("after-commit")
+		return err
+	}
+	if r.overGrpc() {
+		msg := dtmgrpc.NewMsgGrpc(r.dtm(), r.gid).Add(r.url("action", "redis-in"), asGrpc(body))
+		r.apply(&msg.TransBase)
+		msg.TimeoutToFail = checkBackAfterSeconds
+		return r.ended(msg.DoAndSubmit(r.driver.services.Grpc+"/"+grpcService+"/checkback-redis", do))
+	}
+	msg := dtmcli.NewMsg(r.dtm(), r.gid).Add(r.url("action", "redis-in"), body)
+	r.apply(&msg.TransBase)
+	msg.TimeoutToFail = checkBackAfterSeconds
+	return r.ended(msg.DoAndSubmit(r.driver.services.HTTP+"/checkback-redis", do))
+}
+
+// msgDelayed is delivered when its delay is over; a call that comes earlier is refused and counted.
+func (r *run) msgDelayed() error {
+	r.begin()
+	body := r.body()
+	body.NotBefore = time.Now().Add(delaySeconds * time.Second).UnixMilli()
+	if r.overGrpc() {
+		msg := dtmgrpc.NewMsgGrpc(r.dtm(), r.gid)
+		for _, side := range []string{"out", "in"} {
+			msg.Add(r.url("action", side), asGrpc(body))
+		}
+		msg.SetDelay(delaySeconds)
+		r.apply(&msg.TransBase)
+		return r.ended(msg.Submit())
+	}
+	msg := r.msgOfBothSides(body)
+	msg.SetDelay(delaySeconds)
+	return r.ended(msg.Submit())
+}
+
+// msgConcurrent calls both branches at once; the client cannot ask for it over gRPC.
+func (r *run) msgConcurrent() error {
+	r.begin()
+	body := r.body()
+	body.Meets = true
+	msg := r.msgOfBothSides(body)
+	msg.Concurrent = true
+	return r.ended(msg.Submit())
+}
+
+func (r *run) msgOfBothSides(body Body) *dtmcli.Msg {
+	msg := dtmcli.NewMsg(r.dtm(), r.gid)
+	for _, side := range []string{"out", "in"} {
+		msg.Add(r.url("action", side), body)
+	}
+	r.apply(&msg.TransBase)
+	return msg
 }
 
 func (r *run) diesIf(at string) {

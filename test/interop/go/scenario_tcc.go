@@ -23,6 +23,7 @@ func (r *run) tcc(tryOp string, refuses string) error {
 				err = tcc.CallBranch(asGrpc(body), r.url("try", "in"), r.url("confirm", "in"),
 					r.url("cancel", "in"), &emptypb.Empty{})
 			}
+			r.diesIf("after-try")
 			r.pauseHere()
 			return err
 		}))
@@ -35,6 +36,7 @@ func (r *run) tcc(tryOp string, refuses string) error {
 		if err == nil && !nested {
 			response, err = tcc.CallBranch(body, r.httpURL("try", "in"), r.url("confirm", "in"), r.url("cancel", "in"))
 		}
+		r.diesIf("after-try")
 		r.pauseHere()
 		return response, err
 	}))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -25,6 +26,7 @@ var workflowServer struct {
 func registerWorkflows(d *driver) {
 	custom := func(wf *workflow.Workflow) { wf.RetryInterval = retryIntervalSeconds }
 	dtmimp.E2P(workflow.Register2("transfer", d.transfer, custom))
+	dtmimp.E2P(workflow.Register2("transfer-tcc", d.transferTcc, custom))
 	dtmimp.E2P(workflow.Register2("transfer-xa", d.transferXa, custom))
 }
 
@@ -59,13 +61,14 @@ func (r *run) workflow(name string, refuses string) error {
 		return fmt.Errorf("the workflow's result is %q", result)
 	}
 	_ = r.ended(err)
-	if err != nil {
+	if err != nil && !errors.Is(err, dtmcli.ErrFailure) {
 		return nil
 	}
-	// A repeat does not run: it returns the stored result.
-	again, err := workflow.Execute2(name, r.gid, data)
-	if err != nil || string(again) != string(result) {
-		return fmt.Errorf("the repeated workflow's result is %q, error %v", again, err)
+	// A repeat does not run: it returns the stored result, or the stored failure.
+	again, repeated := workflow.Execute2(name, r.gid, data)
+	if string(again) != string(result) || (err == nil) != (repeated == nil) ||
+		(err != nil && !errors.Is(repeated, dtmcli.ErrFailure)) {
+		return fmt.Errorf("the repeated workflow's result is %q, error %v; it was %q, %v", again, repeated, result, err)
 	}
 	return nil
 }
@@ -99,6 +102,29 @@ func (d *driver) transfer(wf *workflow.Workflow, data []byte) ([]byte, error) {
 	return wf.NewBranch().Do(func(*dtmcli.BranchBarrier) ([]byte, error) {
 		return []byte("receipt of " + body.Cell), nil
 	})
+}
+
+// transferTcc holds both sides by a try, and confirms or cancels them when the workflow has decided.
+func (d *driver) transferTcc(wf *workflow.Workflow, data []byte) ([]byte, error) {
+	var body Body
+	if err := json.Unmarshal(data, &body); err != nil {
+		return nil, err
+	}
+	call := d.callHTTP
+	if wf.Protocol == dtmimp.ProtocolGRPC {
+		call = d.callGrpc
+	}
+	for _, side := range []string{"out", "in"} {
+		wf.NewBranch().OnCommit(func(*dtmcli.BranchBarrier) error {
+			return call(wf, "confirm", side, body)
+		}).OnRollback(func(*dtmcli.BranchBarrier) error {
+			return call(wf, "cancel", side, body)
+		})
+		if err := call(wf, "try", side, body); err != nil {
+			return nil, err
+		}
+	}
+	return []byte("receipt of " + body.Cell), nil
 }
 
 func (d *driver) callHTTP(wf *workflow.Workflow, op string, side string, body Body) error {

@@ -16,6 +16,7 @@ func (r *run) xa(refuses string) error {
 			r.apply(&xa.TransBase)
 		}, func(xa *dtmgrpc.XaGrpc) error {
 			err := xa.CallBranch(asGrpc(body), r.url("xa", "out"), &emptypb.Empty{})
+			r.diesIf("after-branch")
 			if err == nil {
 				err = xa.CallBranch(asGrpc(body), r.url("xa", "in"), &emptypb.Empty{})
 			}
@@ -27,6 +28,7 @@ func (r *run) xa(refuses string) error {
 		r.apply(&xa.TransBase)
 	}, func(xa *dtmcli.Xa) (*resty.Response, error) {
 		response, err := xa.CallBranch(body, r.httpURL("xa", "out"))
+		r.diesIf("after-branch")
 		if err == nil {
 			response, err = xa.CallBranch(body, r.httpURL("xa", "in"))
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"strings"
 
 	"github.com/dtm-labs/dtm/client/dtmcli"
@@ -26,22 +27,32 @@ type run struct {
 }
 
 var scenarios = map[string]func(*run) error{
-	"saga-success":       func(r *run) error { return r.saga(sagaShape{}) },
-	"saga-rollback":      func(r *run) error { return r.saga(sagaShape{refuses: "in"}) },
-	"saga-concurrent":    func(r *run) error { return r.saga(sagaShape{concurrent: true}) },
-	"saga-redis":         func(r *run) error { return r.saga(sagaShape{prefix: "redis-"}) },
-	"tcc-confirm":        func(r *run) error { return r.tcc("try", "") },
-	"tcc-cancel":         func(r *run) error { return r.tcc("try", "in") },
-	"tcc-nested":         func(r *run) error { return r.tcc("nested", "") },
-	"msg":                func(r *run) error { return r.msg(msgShape{}) },
-	"msg-local-failure":  func(r *run) error { return r.msg(msgShape{fails: true}) },
-	"topic":              (*run).topic,
-	"xa-commit":          func(r *run) error { return r.xa("") },
-	"xa-rollback":        func(r *run) error { return r.xa("in") },
-	"workflow":           func(r *run) error { return r.workflow("transfer", "") },
-	"workflow-rollback":  func(r *run) error { return r.workflow("transfer", "in") },
-	"workflow-xa":        func(r *run) error { return r.workflow("transfer-xa", "") },
-	"workflow-interrupt": func(r *run) error { return r.workflow("transfer", "") },
+	"saga-success":      func(r *run) error { return r.saga(sagaShape{}) },
+	"saga-rollback":     func(r *run) error { return r.saga(sagaShape{refuses: "in"}) },
+	"saga-concurrent":   func(r *run) error { return r.saga(sagaShape{concurrent: true}) },
+	"saga-redis":        func(r *run) error { return r.saga(sagaShape{prefix: "redis-"}) },
+	"saga-orders":       func(r *run) error { return r.saga(sagaShape{concurrent: true, ordered: true}) },
+	"saga-repeated":     func(r *run) error { return r.saga(sagaShape{submits: 3}) },
+	"saga-ongoing":      func(r *run) error { return r.saga(sagaShape{ongoingTimes: 1}) },
+	"saga-timeout":      func(r *run) error { return r.saga(sagaShape{ongoingTimes: math.MaxInt32}) },
+	"saga-retry-limit":  func(r *run) error { return r.saga(sagaShape{breaks: "in", retryLimit: 1}) },
+	"saga-headers":      func(r *run) error { return r.saga(sagaShape{headers: true}) },
+	"saga-mixed":        func(r *run) error { return r.saga(sagaShape{mixed: true}) },
+	"tcc-confirm":       func(r *run) error { return r.tcc("try", "") },
+	"tcc-cancel":        func(r *run) error { return r.tcc("try", "in") },
+	"tcc-nested":        func(r *run) error { return r.tcc("nested", "") },
+	"msg":               func(r *run) error { return r.msg(msgShape{}) },
+	"msg-local-failure": func(r *run) error { return r.msg(msgShape{fails: true}) },
+	"msg-redis":         (*run).msgFromRedis,
+	"msg-delay":         (*run).msgDelayed,
+	"msg-concurrent":    (*run).msgConcurrent,
+	"topic":             (*run).topic,
+	"xa-commit":         func(r *run) error { return r.xa("") },
+	"xa-rollback":       func(r *run) error { return r.xa("in") },
+	"workflow":          func(r *run) error { return r.workflow("transfer", "") },
+	"workflow-rollback": func(r *run) error { return r.workflow("transfer", "in") },
+	"workflow-xa":       func(r *run) error { return r.workflow("transfer-xa", "") },
+	"workflow-tcc":      func(r *run) error { return r.workflow("transfer-tcc", "") },
 }
 
 func (r *run) overGrpc() bool { return r.Protocol == "grpc" }
@@ -76,7 +87,7 @@ func (r *run) begin() {
 func (r *run) apply(base *dtmimp.TransBase) {
 	base.RetryInterval = retryIntervalSeconds
 	base.TimeoutToFail = r.TimeoutSeconds
-	base.WaitResult = r.PauseAt == "" && r.LoseAnswerOf == ""
+	base.WaitResult = !r.NoWait && r.LoseAnswerOf == "" && (r.PauseAt == "" || r.Again != nil)
 	if r.Protocol == "json-rpc" {
 		base.Protocol = dtmimp.Jrpc
 	}
@@ -121,34 +132,87 @@ func (r *run) httpURL(op string, side string) string {
 	return r.driver.services.HTTP + "/" + side + "/" + op
 }
 
+// again sends the client to the other node, if it has one.
+func (r *run) again() bool {
+	if r.Again == nil {
+		return false
+	}
+	r.HTTPURL, r.GrpcURL, r.Again = r.Again.HTTPURL, r.Again.GrpcURL, nil
+	return true
+}
+
 type sagaShape struct {
 	refuses    string
 	concurrent bool
 	prefix     string
+	// With concurrent: the second step waits for the first.
+	ordered bool
+	// How often it is submitted; 0 is once.
+	submits      int
+	ongoingTimes int
+	breaks       string
+	retryLimit   int64
+	headers      bool
+	// The second step is plain HTTP.
+	mixed bool
 }
 
 func (r *run) saga(shape sagaShape) error {
 	r.begin()
 	body := r.body()
 	body.Refuses = shape.refuses
-	body.Meets = shape.concurrent
+	body.Meets = shape.concurrent && !shape.ordered
+	body.Ordered = shape.ordered
+	body.Breaks = shape.breaks
+	body.WantsHeader = shape.headers
+	if shape.ongoingTimes > 0 {
+		body.Ongoing, body.OngoingTimes = "in", shape.ongoingTimes
+	}
+	err := r.submitSaga(shape, body)
+	for i := 1; i < shape.submits && err == nil; i++ {
+		err = r.submitSaga(shape, body)
+	}
+	if err != nil && r.again() {
+		err = r.submitSaga(shape, body)
+	}
+	return r.ended(err)
+}
+
+func (r *run) submitSaga(shape sagaShape, body Body) error {
 	out, in := shape.prefix+"out", shape.prefix+"in"
+	inURL := r.url
+	if shape.mixed {
+		inURL = r.httpURL
+	}
+	options := func(base *dtmimp.TransBase) {
+		r.apply(base)
+		base.RetryLimit = shape.retryLimit
+		if shape.headers {
+			base.BranchHeaders = map[string]string{headerName: body.Cell}
+		}
+	}
 	if r.overGrpc() {
 		saga := dtmgrpc.NewSagaGrpc(r.dtm(), r.gid).
 			Add(r.url("action", out), r.url("compensate", out), asGrpc(body)).
-			Add(r.url("action", in), r.url("compensate", in), asGrpc(body))
-		r.apply(&saga.TransBase)
+			Add(inURL("action", in), inURL("compensate", in), asGrpc(body))
+		options(&saga.TransBase)
 		if shape.concurrent {
 			saga.EnableConcurrent()
 		}
-		return r.ended(saga.Submit())
+		if shape.ordered {
+			saga.AddBranchOrder(1, []int{0})
+		}
+		return saga.Submit()
 	}
 	saga := dtmcli.NewSaga(r.dtm(), r.gid).
 		Add(r.url("action", out), r.url("compensate", out), body).
-		Add(r.url("action", in), r.url("compensate", in), body)
-	r.apply(&saga.TransBase)
+		Add(inURL("action", in), inURL("compensate", in), body)
+	options(&saga.TransBase)
 	if shape.concurrent {
 		saga.SetConcurrent()
 	}
-	return r.ended(saga.Submit())
+	if shape.ordered {
+		saga.AddBranchOrder(1, []int{0})
+	}
+	return saga.Submit()
 }

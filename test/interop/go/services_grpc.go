@@ -5,12 +5,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"net"
+	"strings"
 
 	"github.com/dtm-labs/dtm/client/dtmcli"
 	"github.com/dtm-labs/dtm/client/dtmcli/dtmimp"
 	"github.com/dtm-labs/dtm/client/dtmgrpc"
 	"github.com/dtm-labs/dtm/client/workflow"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -30,7 +32,11 @@ func (d *driver) serveGrpc() string {
 				if err := decode(&request); err != nil {
 					return nil, err
 				}
-				err := handle(ctx, []byte(request.Value))
+				incoming, _ := metadata.FromIncomingContext(ctx)
+				err := lacksHeader([]byte(request.Value), strings.Join(incoming.Get(headerName), ","))
+				if err == nil {
+					err = handle(ctx, []byte(request.Value))
+				}
 				return &emptypb.Empty{}, dtmgrpc.DtmError2GrpcError(err)
 			},
 		})
@@ -50,6 +56,9 @@ func (d *driver) serveGrpc() string {
 	add("nested-out", d.nestedTryGrpc)
 	add("checkback", func(ctx context.Context, _ []byte) error { return d.checkBack(dtmgrpc.BarrierFromGrpc(ctx)) })
 
+	add("checkback-redis", func(ctx context.Context, _ []byte) error {
+		return d.checkBackInRedis(dtmgrpc.BarrierFromGrpc(ctx))
+	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	dtmimp.E2P(err)
 	server := grpc.NewServer()

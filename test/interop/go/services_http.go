@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,8 @@ import (
 	"github.com/dtm-labs/dtm/client/dtmcli"
 	"github.com/dtm-labs/dtm/client/dtmcli/dtmimp"
 	"github.com/dtm-labs/dtm/client/workflow"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 var errLost = errors.New("the answer of this call is lost on purpose")
@@ -36,6 +39,9 @@ func (d *driver) serve() *Services {
 	mux.HandleFunc("/checkback", d.answering(func(q url.Values, _ []byte) error {
 		return d.checkBack(dtmcli.BarrierFromQuery(q))
 	}))
+	mux.HandleFunc("/checkback-redis", d.answering(func(q url.Values, _ []byte) error {
+		return d.checkBackInRedis(dtmcli.BarrierFromQuery(q))
+	}))
 	mux.HandleFunc("/workflow", d.answering(func(q url.Values, body []byte) error {
 		return workflow.ExecuteByQS(q, body)
 	}))
@@ -50,7 +56,10 @@ func (d *driver) answering(handle func(url.Values, []byte) error) http.HandlerFu
 	return func(w http.ResponseWriter, request *http.Request) {
 		body, err := io.ReadAll(request.Body)
 		if err == nil {
-			err = handle(request.URL.Query(), body)
+			err = lacksHeader(body, request.Header.Get(headerName))
+		}
+		if err == nil {
+			err = handle(request.URL.Query(), jsonOf(body))
 		}
 		var result any = dtmcli.MapSuccess
 		if err != nil {
@@ -61,6 +70,26 @@ func (d *driver) answering(handle func(url.Values, []byte) error) http.HandlerFu
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(answer)
 	}
+}
+
+const headerName = "x-interop"
+
+// lacksHeader is for a transaction whose branch_headers every call must carry.
+func lacksHeader(raw []byte, value string) error {
+	var body Body
+	if json.Unmarshal(jsonOf(raw), &body) == nil && body.WantsHeader && value != body.Cell {
+		return fmt.Errorf("the header %s is %q", headerName, value)
+	}
+	return nil
+}
+
+// jsonOf undoes what a gRPC client made of a body that goes to an HTTP branch.
+func jsonOf(raw []byte) []byte {
+	var wrapped wrapperspb.StringValue
+	if !json.Valid(raw) && proto.Unmarshal(raw, &wrapped) == nil {
+		return []byte(wrapped.Value)
+	}
+	return raw
 }
 
 func (d *driver) branch(q url.Values, side string, op string, raw []byte) error {
@@ -78,12 +107,10 @@ func (d *driver) branchOf(barrier *dtmcli.BranchBarrier, side string, op string,
 		return err
 	}
 	at := op + "@" + side
-	d.arrives(barrier.Gid, at)
-	if body.Meets && op == "action" {
-		select {
-		case <-d.meet(barrier.Gid).all:
-		case <-time.After(2 * time.Second):
-			return errors.New("the other concurrent branch did not begin")
+	call := d.arrives(barrier.Gid, at)
+	if op == "action" {
+		if err := d.hindered(barrier.Gid, side, body, call); err != nil {
+			return err
 		}
 	}
 	if err := d.bank.underBarrier(barrier, side, op, body); err != nil {
@@ -91,6 +118,27 @@ func (d *driver) branchOf(barrier *dtmcli.BranchBarrier, side string, op string,
 	}
 	if d.leaves(barrier.Gid, at) {
 		return errLost
+	}
+	return nil
+}
+
+// hindered is what a scenario puts in the way of an action.
+func (d *driver) hindered(gid string, side string, body Body, call int) error {
+	switch {
+	case body.Ongoing == side && call <= body.OngoingTimes:
+		return dtmcli.ErrOngoing
+	case body.Breaks == side:
+		return errors.New("out of order")
+	case body.Ordered && side == "in" && !d.isDone(gid, "action@out"):
+		return errors.New("the action of out has not been done")
+	case time.Now().UnixMilli() < body.NotBefore:
+		return errors.New("too early")
+	case body.Meets:
+		select {
+		case <-d.meet(gid).all:
+		case <-time.After(2 * time.Second):
+			return errors.New("the other concurrent branch did not begin")
+		}
 	}
 	return nil
 }
@@ -150,6 +198,14 @@ func (d *driver) checkBack(barrier *dtmcli.BranchBarrier, err error) error {
 	return barrier.QueryPrepared(db)
 }
 
+func (d *driver) checkBackInRedis(barrier *dtmcli.BranchBarrier, err error) error {
+	if err != nil {
+		return err
+	}
+	d.arrives(barrier.Gid, "checkback")
+	return barrier.RedisQueryPrepared(d.bank.redis, barrierExpireSeconds)
+}
+
 // jrpc is a participant over JSON-RPC: the method is op@side, the transaction's fields are in params.
 func (d *driver) jrpc(w http.ResponseWriter, request *http.Request) {
 	var call struct {
@@ -164,6 +220,9 @@ func (d *driver) jrpc(w http.ResponseWriter, request *http.Request) {
 		Op        string `json:"op"`
 	}
 	err := json.NewDecoder(request.Body).Decode(&call)
+	if err == nil {
+		err = lacksHeader(call.Params, request.Header.Get(headerName))
+	}
 	if err == nil {
 		err = json.Unmarshal(call.Params, &info)
 	}
@@ -181,6 +240,8 @@ func (d *driver) jrpc(w http.ResponseWriter, request *http.Request) {
 	case errors.Is(err, dtmcli.ErrFailure):
 		// The text must not contain the word: only the code says what this means.
 		answer["error"] = map[string]any{"code": dtmimp.JrpcCodeFailure, "message": "refused"}
+	case errors.Is(err, dtmcli.ErrOngoing):
+		answer["error"] = map[string]any{"code": dtmimp.JrpcCodeOngoing, "message": "not yet"}
 	default:
 		answer["error"] = map[string]any{"code": -32603, "message": err.Error()}
 	}

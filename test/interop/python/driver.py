@@ -37,6 +37,10 @@ watches = {}  # gid -> Watch
 meetings = {}  # gid -> Meeting
 
 
+class Ongoing(Exception):
+    """A branch that asks to be called again."""
+
+
 class Meeting:
     """Two concurrent branches wait for each other; whoever is called again finds both arrived."""
 
@@ -53,6 +57,7 @@ class Watch:
         self.paused = False
         self.lost = False
         self.calls = {}
+        self.done = set()
 
 
 def emit(**line):
@@ -77,6 +82,7 @@ def arrives(gid, at):
     with lock:
         calls = watch_of(gid).calls
         calls[at] = calls.get(at, 0) + 1
+        return calls[at]
 
 
 def leaves(gid, at):
@@ -87,6 +93,7 @@ def leaves(gid, at):
         lost = watch.command.get("loseAnswerOf") == at and not watch.lost
         watch.paused = watch.paused or pauses_now
         watch.lost = watch.lost or lost
+        watch.done.add(at)
     if pauses_now:
         pause(watch.command["id"])
     return lost
@@ -129,10 +136,16 @@ def under_barrier(query, side, op, body):
         connection.close()
 
 
-def branch(query, side, op, body):
-    gid, at = query["gid"], op + "@" + side
-    arrives(gid, at)
-    if body.get("meets") and op == "action":
+def hinder(gid, side, body, call):
+    """What a scenario puts in the way of an action."""
+    if body.get("ongoing") == side and call <= body["ongoingTimes"]:
+        raise Ongoing()
+    if body.get("ordered") and side == "in":
+        with lock:
+            done = "action@out" in watch_of(gid).done
+        if not done:
+            raise RuntimeError("the action of out has not been done")
+    if body.get("meets"):
         with lock:
             meeting = meetings.setdefault(gid, Meeting())
             meeting.arrived += 1
@@ -140,6 +153,13 @@ def branch(query, side, op, body):
                 meeting.all.set()
         if not meeting.all.wait(timeout=2):
             raise RuntimeError("the other concurrent branch did not begin")
+
+
+def branch(query, side, op, body):
+    gid, at = query["gid"], op + "@" + side
+    call = arrives(gid, at)
+    if op == "action":
+        hinder(gid, side, body, call)
     if op == "nested":
         under_barrier(query, side, "try", body)
         base = "%s/in/" % config["services"]["http"]
@@ -175,10 +195,15 @@ class Participant(BaseHTTPRequestHandler):
                 check_back(query)
             else:
                 _, side, op = url.path.split("/")
-                branch(query, side, op, json.loads(raw))
+                body = json.loads(raw)
+                if body.get("wantsHeader") and self.headers.get("x-interop") != body["cell"]:
+                    raise RuntimeError("the header x-interop is missing")
+                branch(query, side, op, body)
             self.answer(200, {"dtm_result": "SUCCESS"})
         except utils.DTMFailureError:
             self.answer(409, {"dtm_result": "FAILURE"})
+        except Ongoing:
+            self.answer(425, {"dtm_result": "ONGOING"})
         except Exception as error:
             self.answer(500, {"error": str(error)})
 
@@ -214,7 +239,10 @@ class Run:
 
     def apply(self, base):
         base.retry_interval = RETRY_INTERVAL_SECONDS
-        base.wait_result = not self.command.get("pauseAt") and not self.command.get("loseAnswerOf")
+        command = self.command
+        disturbed = command.get("noWait") or command.get("loseAnswerOf")
+        base.wait_result = not disturbed and (not command.get("pauseAt") or bool(command.get("again")))
+        base.timeout_to_fail = command.get("timeoutSeconds") or 0
 
     def dies_if(self, at):
         if config.get("diesAt") == at:
@@ -226,19 +254,31 @@ class Run:
             pause(self.id)
 
 
-def run_saga(run, refuses="", concurrent=False):
+def run_saga(run, concurrent=False, ordered=False, submits=1, **hindrance):
     run.begin()
-    body = dict(run.body, refuses=refuses, meets=concurrent)
+    body = dict(run.body, meets=concurrent and not ordered, ordered=ordered, **hindrance)
     transaction = saga.Saga(run.dtm, run.gid)
     for side in ("out", "in"):
         transaction.add(body, run.url(side, "action"), run.url(side, "compensate"))
     run.apply(transaction.trans_base)
+    if body.get("wantsHeader"):
+        transaction.trans_base.branch_headers = {"x-interop": run.id}
     if concurrent:
         # The client's own set_concurrent leaves two attributes unset that its submit reads.
         transaction.orders = {}
         transaction.concurrent = True
         transaction.set_concurrent()
-    transaction.submit()
+    if ordered:
+        transaction.add_branch_order(1, [0])
+    try:
+        for _ in range(submits):
+            transaction.submit()
+    except Exception:
+        again = run.command.get("again")
+        if not again:
+            raise
+        transaction.dtm = again["httpUrl"] + "/api/dtmsvr"
+        transaction.submit()
 
 
 def run_tcc(run, first_try="try", refuses=""):
@@ -308,6 +348,11 @@ SCENARIOS = {
     "saga-success": run_saga,
     "saga-rollback": lambda run: run_saga(run, refuses="in"),
     "saga-concurrent": lambda run: run_saga(run, concurrent=True),
+    "saga-orders": lambda run: run_saga(run, concurrent=True, ordered=True),
+    "saga-repeated": lambda run: run_saga(run, submits=3),
+    "saga-ongoing": lambda run: run_saga(run, ongoing="in", ongoingTimes=1),
+    "saga-timeout": lambda run: run_saga(run, ongoing="in", ongoingTimes=sys.maxsize),
+    "saga-headers": lambda run: run_saga(run, wantsHeader=True),
     "tcc-confirm": run_tcc,
     "tcc-cancel": lambda run: run_tcc(run, refuses="in"),
     "tcc-nested": lambda run: run_tcc(run, first_try="nested"),

@@ -9,7 +9,9 @@ import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 
@@ -33,6 +35,7 @@ public final class Driver {
         private boolean paused;
         private boolean lost;
         private final Map<String, Integer> calls = new HashMap<>();
+        private final Set<String> done = new HashSet<>();
     }
 
     private Driver(JsonNode config) {
@@ -102,10 +105,18 @@ public final class Driver {
         waiting.await();
     }
 
-    void arrives(String gid, String at) {
+    /** Counts a call, and says which of its kind it is. */
+    int arrives(String gid, String at) {
         Watch watch = watchOf(gid);
         synchronized (watch) {
-            watch.calls.merge(at, 1, Integer::sum);
+            return watch.calls.merge(at, 1, Integer::sum);
+        }
+    }
+
+    boolean isDone(String gid, String at) {
+        Watch watch = watchOf(gid);
+        synchronized (watch) {
+            return watch.done.contains(at);
         }
     }
 
@@ -119,6 +130,7 @@ public final class Driver {
             loses = !watch.lost && watch.command.path("loseAnswerOf").asText().equals(at);
             watch.paused |= pauses;
             watch.lost |= loses;
+            watch.done.add(at);
         }
         if (pauses) {
             pause(watch.command.path("id").asText());

@@ -17,6 +17,9 @@ import java.util.concurrent.TimeUnit;
 final class Participants {
     private Participants() {}
 
+    /** A branch that asks to be called again. */
+    private static final class Ongoing extends Exception {}
+
     static String serve(Driver driver) throws IOException {
         HttpServer server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0), 0);
         server.setExecutor(Executors.newCachedThreadPool());
@@ -33,6 +36,9 @@ final class Participants {
         } catch (Bank.Refusal refusal) {
             status = 409;
             answer = "{\"dtm_result\":\"FAILURE\"}";
+        } catch (Ongoing ongoing) {
+            status = 425;
+            answer = "{\"dtm_result\":\"ONGOING\"}";
         } catch (Exception error) {
             status = 500;
             answer = Driver.JSON.writeValueAsString(Map.of("error", String.valueOf(error)));
@@ -52,14 +58,26 @@ final class Participants {
         JsonNode body = Driver.JSON.readTree(exchange.getRequestBody());
         String gid = query.get("gid")[0];
         String at = op + "@" + side;
-        driver.arrives(gid, at);
-        if (body.path("meets").asBoolean() && op.equals("action")
-                && !driver.meet(gid).await(2, TimeUnit.SECONDS)) {
-            throw new IllegalStateException("the other concurrent branch did not begin");
+        int call = driver.arrives(gid, at);
+        if (op.equals("action")) {
+            hinder(driver, gid, side, body, call);
         }
         driver.bank.underBarrier(query, side, op, body);
         if (driver.leaves(gid, at)) {
             throw new IllegalStateException("the answer of this call is lost on purpose");
+        }
+    }
+
+    /** What a scenario puts in the way of an action. */
+    private static void hinder(Driver driver, String gid, String side, JsonNode body, int call) throws Exception {
+        if (body.path("ongoing").asText().equals(side) && call <= body.path("ongoingTimes").asInt()) {
+            throw new Ongoing();
+        }
+        if (body.path("ordered").asBoolean() && side.equals("in") && !driver.isDone(gid, "action@out")) {
+            throw new IllegalStateException("the action of out has not been done");
+        }
+        if (body.path("meets").asBoolean() && !driver.meet(gid).await(2, TimeUnit.SECONDS)) {
+            throw new IllegalStateException("the other concurrent branch did not begin");
         }
     }
 

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import feign.FeignException;
 import java.net.URI;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import pub.dtm.client.DtmClient;
 import pub.dtm.client.exception.FailureException;
@@ -27,7 +28,11 @@ final class Scenario implements Runnable {
         this.command = command;
         this.services = services;
         this.id = command.path("id").asText();
-        this.dtm = URI.create(command.path("httpUrl").asText()).getAuthority();
+        this.dtm = authority(command.path("httpUrl").asText());
+    }
+
+    private static String authority(String url) {
+        return URI.create(url).getAuthority();
     }
 
     @Override
@@ -38,7 +43,7 @@ final class Scenario implements Runnable {
             line.put("clientSaw", "success");
         } catch (FailureException failure) {
             line.put("clientSaw", isFailure(failure) ? "failure" : failure.toString());
-        } catch (Exception error) {
+        } catch (Exception | StackOverflowError error) {
             line.put("clientSaw", error.toString());
         }
         line.put("gid", gid);
@@ -53,11 +58,14 @@ final class Scenario implements Runnable {
     private void perform() throws Exception {
         String scenario = command.path("scenario").asText();
         switch (scenario) {
-            case "saga-success" -> saga("", false);
-            case "saga-rollback" -> saga("in", false);
-            case "saga-concurrent" -> saga("", true);
-            case "tcc-confirm" -> tcc("");
-            case "tcc-cancel" -> tcc("in");
+            case "saga-success" -> saga(Map.of(), false, 1);
+            case "saga-rollback" -> saga(Map.of("refuses", "in"), false, 1);
+            case "saga-concurrent" -> saga(Map.of("meets", true), true, 1);
+            case "saga-orders" -> saga(Map.of("ordered", true), true, 1);
+            case "saga-repeated" -> saga(Map.of(), false, 3);
+            case "saga-ongoing" -> saga(Map.of("ongoing", "in", "ongoingTimes", 1), false, 1);
+            case "tcc-confirm" -> tcc(Map.of());
+            case "tcc-cancel" -> tcc(Map.of("refuses", "in"));
             default -> throw new IllegalArgumentException("no such scenario: " + scenario);
         }
     }
@@ -71,34 +79,54 @@ final class Scenario implements Runnable {
         driver.watch(gid, command);
     }
 
-    private Map<String, Object> body(String refuses, boolean meets) {
-        return Map.of("cell", id, "amount", AMOUNT, "refuses", refuses, "meets", meets);
+    private Map<String, Object> body(Map<String, Object> hindrance) {
+        Map<String, Object> body = new HashMap<>(hindrance);
+        body.put("cell", id);
+        body.put("amount", AMOUNT);
+        return body;
     }
 
     private String url(String side, String op) {
         return services + "/" + side + "/" + op;
     }
 
-    private void saga(String refuses, boolean concurrent) throws Exception {
+    private void saga(Map<String, Object> hindrance, boolean concurrent, int submits) throws Exception {
         begin();
-        Map<String, Object> body = body(refuses, concurrent);
-        // The client's barrier knows no empty compensation of a saga: the step that refuses has none.
-        String undoIn = refuses.equals("in") ? "" : url("in", "compensate");
-        Saga saga = new DtmClient(dtm).newSaga(gid)
+        Map<String, Object> body = body(hindrance);
+        try {
+            for (int i = 0; i < submits; i++) {
+                submitSaga(dtm, body, concurrent);
+            }
+        } catch (FailureException | FeignException error) {
+            if (!command.has("again")) {
+                throw error;
+            }
+            submitSaga(authority(command.path("again").path("httpUrl").asText()), body, concurrent);
+        }
+    }
+
+    private void submitSaga(String server, Map<String, Object> body, boolean concurrent) throws Exception {
+        // The client's barrier knows no empty compensation of a saga: the step that does nothing has none.
+        boolean does = !body.containsKey("refuses");
+        Saga saga = new DtmClient(server).newSaga(gid)
                 .add(url("out", "action"), url("out", "compensate"), body)
-                .add(url("in", "action"), undoIn, body);
+                .add(url("in", "action"), does ? url("in", "compensate") : "", body);
         if (concurrent) {
             saga.enableConcurrent();
         }
-        if (command.path("pauseAt").asText().isEmpty() && command.path("loseAnswerOf").asText().isEmpty()) {
+        if (body.containsKey("ordered")) {
+            saga.addBranchOrder(1, List.of(0));
+        }
+        boolean disturbed = command.path("noWait").asBoolean() || command.has("loseAnswerOf");
+        if (!disturbed && (!command.has("pauseAt") || command.has("again"))) {
             saga.enableWaitResult();
         }
         saga.submit();
     }
 
-    private void tcc(String refuses) throws Exception {
+    private void tcc(Map<String, Object> hindrance) throws Exception {
         begin();
-        Map<String, Object> body = body(refuses, false);
+        Map<String, Object> body = body(hindrance);
         new DtmClient(dtm).tccGlobalTransaction(gid, transaction -> {
             for (String side : new String[] {"out", "in"}) {
                 transaction.callBranch(body, url(side, "try"), url(side, "confirm"), url(side, "cancel"));
