@@ -161,11 +161,18 @@ export class LocalCluster {
 
   async startAll(): Promise<void> {
     await Promise.all(this.nodes.map((node) => this.start(node.id)));
-    await this.leader();
+    await this.whole();
+  }
+
+  /** Resolves once every node is ready and has applied what the leader had committed at the call. */
+  async whole(): Promise<void> {
+    const leader = await this.leader();
+    const { commitIndex } = await this.report(leader.id);
     for (const node of this.nodes) {
-      await until(`node ${node.id} is ready`, 30_000, async () =>
-        (await fetch(`${node.url}/readyz`)).status === 200 ? true : undefined,
-      );
+      await until(`node ${node.id} is ready`, 30_000, async () => {
+        if ((await fetch(`${node.url}/readyz`)).status !== 200) return undefined;
+        return (await this.report(node.id)).appliedIndex >= commitIndex ? true : undefined;
+      });
     }
   }
 
