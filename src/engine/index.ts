@@ -5,7 +5,6 @@ export {
   type AlertSender,
   type AlertStats,
   type AlertsConfig,
-  DEFAULT_ALERTS_CONFIG,
 } from './alerts/index.ts';
 export {
   type FileHandle,

@@ -81,10 +81,6 @@ export function parseWorkflowReply(reply: Uint8Array): WorkflowRecord {
   };
 }
 
-export function workflowDataMessage(data: Uint8Array): Buffer {
-  return data.length === 0 ? Buffer.alloc(0) : new ProtoWriter().bytes(1, data).finish();
-}
-
 export function parseWorkflowData(message: Uint8Array): Uint8Array {
   return bytesField(message, 1);
 }

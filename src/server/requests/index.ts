@@ -4,7 +4,7 @@
 // InvalidRequestError, whose message is for the client), calls a function here, and writes the
 // `Reply`. Nothing behind this door knows a status code but the catalogue of errors.
 
-export { ERROR_CODES, type ErrorCode, errorsTable, InvalidRequestError } from './errors.ts';
+export { ERROR_CODES, type ErrorCode, InvalidRequestError } from './errors.ts';
 export { newGid } from './gid.ts';
 export {
   BodyReader,
