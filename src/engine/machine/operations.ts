@@ -1,5 +1,5 @@
-// What clients ask of transactions: prepare, submit, abort, forceStop, resetNextCronTime. Registering
-// branches is in register-branch.ts.
+// What clients ask of transactions: prepare, submit, abort, forceStop, resetNextCronTime. What else
+// they ask is in register-branch.ts, workflow-operations.ts and topics.ts.
 //
 // Each function checks every precondition itself and answers with dtm's words (dtm reference §1.4),
 // exact to its spelling. A repeat of what was already decided is a success (P6); a contradiction keeps
@@ -146,9 +146,11 @@ function submitPrepared(
   defaults: TransactionDefaults,
 ): OperationResult {
   const { definition, state } = stored;
+  const strict = defaults.strictResubmit;
+  // What is prepared is submitted as what it is, however strict (defect 12.12).
+  if (input.type !== definition.type) return cannotSubmit(stored, strict);
   // To run other steps than asked for, or none, after a 200 would break P1.
-  const contradicts = input.type !== definition.type || !stepsAgree(input, definition);
-  if (!defaults.strictResubmit && contradicts) return cannotSubmit(stored, false);
+  if (!strict && !stepsAgree(input, definition)) return cannotSubmit(stored, strict);
   const merged = mergeSubmit(definition, input, state.rollbackReason);
   const refused = validateInput(merged, context.patterns);
   const pattern = context.patterns[merged.type];

@@ -160,6 +160,19 @@ describe.each(['tcc', 'xa'] as const)('%s', (type) => {
     );
   });
 
+  test('12.12: a submit that states another type commits nothing, however strict', () => {
+    for (const defaults of [DEFAULTS, STRICT]) {
+      const replica = prepared(type);
+      for (const other of ['saga', 'msg', type === 'tcc' ? 'xa' : 'tcc'] as const) {
+        const submit = bareInput('g', { type: other });
+        expect(message(replica.submit(submit, defaults))).toBe(
+          "failure: current status 'prepared', cannot sumbmit. FAILURE",
+        );
+      }
+      expect(replica.get('g').state.status).toBe('prepared');
+    }
+  });
+
   test('1.4: a submit of one that rolls back, or has, is a failure with the stored reason', () => {
     const replica = prepared(type);
     abort(replica, type, 'stock gone');
