@@ -17,7 +17,7 @@
 import type { Cancel } from '../../raft/index.ts';
 import type { BranchResult, Command, Transaction } from '../machine/index.ts';
 import type { CallOutcome } from '../participants/index.ts';
-import type { NextActions, Pattern } from '../patterns/index.ts';
+import { isOwnCall, type NextActions, type Pattern } from '../patterns/index.ts';
 import { branchCall } from './branch-call.ts';
 import { emptyUrlResult, progressOf, resultOf, type StartedCall } from './branch-results.ts';
 import type { SchedulerConfig } from './config.ts';
@@ -174,8 +174,12 @@ export class Driver {
     if (run.proposeNotBeforeMs > nowMs) {
       return run.proposeNotBeforeMs;
     }
-    // Right after a takeover, clients' waiting requests come before what only time has decided.
-    const timeDecided = record.decision !== undefined && record.results.length === 0;
+    // Right after a takeover, clients' waiting requests come before what only time has decided: also
+    // that of a message whose client cannot be asked.
+    const { branches } = run.transaction.definition;
+    const asksNobody = ({ row }: BranchResult): boolean =>
+      isOwnCall(branches[row]) && branches[row]?.url === '';
+    const timeDecided = record.decision !== undefined && record.results.every(asksNobody);
     if (timeDecided && record.decision.to !== 'succeed' && nowMs < this.#graceEndsMs) {
       return this.#graceEndsMs;
     }

@@ -185,6 +185,19 @@ describe('the check-back', () => {
     expect(status(node)).toBe('succeed');
   });
 
+  it('11.18: that nobody is asked for lets clients have their chance after a takeover', async () => {
+    const node = new SchedulerNode({ config: { timeoutGraceMs: 300 } });
+    prepare(node, msg(1, { queryPrepared: undefined }));
+    await node.clock.advance(36_000);
+    node.lead();
+    await node.clock.advance(200);
+    expect(status(node)).toBe('prepared');
+    node.applyNow(node.request({ kind: 'abort', gid: 'g', type: 'msg', rollbackReason: '' }));
+    await node.clock.advance(1000);
+    expect(status(node)).toBe('failed');
+    expect(node.caller.askedCount).toBe(0);
+  });
+
   it('is not made for a message that its client submits or aborts in time', async () => {
     for (const kind of ['submit', 'abort'] as const) {
       const node = leading();
