@@ -23,6 +23,7 @@
 //
 // A transaction that lives shortly costs four keys in the end: definition, state, listing, expiry.
 
+import { textProblem } from './text-problem.ts';
 import type { Attempt, Key, TransactionStatus, TransactionType } from './types.ts';
 import { OUTCOMES, TRANSACTION_STATUSES, TRANSACTION_TYPES } from './words.ts';
 
@@ -76,18 +77,13 @@ export function gidOfBytes(bytes: string): string {
   return ascii ? bytes : decoder.decode(encoded);
 }
 
-/** What is wrong with a gid, or undefined. Half a surrogate pair has no bytes of its own. */
+/** What is wrong with a gid, or undefined. */
 export function gidProblem(gid: string): string | undefined {
   return nameProblem('gid', gid);
 }
 
 function nameProblem(what: string, name: string): string | undefined {
-  if (name === '') return `${what} is empty`;
-  if (/[\ud800-\udfff]/u.test(name)) return `${what} is not well-formed text`;
-  if (name.length * 3 <= GID_BYTES_MAX || encoder.encode(name).length <= GID_BYTES_MAX) {
-    return undefined;
-  }
-  return `${what} is longer than ${GID_BYTES_MAX} bytes`;
+  return name === '' ? `${what} is empty` : textProblem(what, name, GID_BYTES_MAX);
 }
 
 // ------------------------------------------------------------------------------- transactions

@@ -12,12 +12,18 @@
 import { twoPhaseOf } from '../patterns/index.ts';
 import { load, type OperationContext } from './operation-context.ts';
 import { error, failure, success } from './operation-results.ts';
-import { addRows, findRow, type NewRow, type RegisterRequest, samePayload } from './registered-rows.ts';
+import {
+  addRows,
+  findRow,
+  type NewRow,
+  type RegisterRequest,
+  samePayload,
+} from './registered-rows.ts';
+import { textProblem } from './text-problem.ts';
 import type { OperationResult, Registration, Transaction } from './types.ts';
 import { registerProgress } from './workflow-operations.ts';
 
 export const BRANCH_ID_BYTES_MAX = 1024;
-
 
 export function registerBranch(
   context: OperationContext,
@@ -72,12 +78,8 @@ function registerTwoPhase(
 }
 
 /** What is wrong with a branch id, or undefined. */
-export function branchIdProblem(branchId: string): string | undefined {
-  if (branchId === '') return 'branch_id is empty';
-  if (/[\ud800-\udfff]/u.test(branchId)) return 'branch_id is not well-formed text';
-  // A UTF-16 unit takes at most three bytes.
-  if (branchId.length * 3 <= BRANCH_ID_BYTES_MAX) return undefined;
-  return new TextEncoder().encode(branchId).length > BRANCH_ID_BYTES_MAX
-    ? `branch_id is longer than ${BRANCH_ID_BYTES_MAX} bytes`
-    : undefined;
+function branchIdProblem(branchId: string): string | undefined {
+  return branchId === ''
+    ? 'branch_id is empty'
+    : textProblem('branch_id', branchId, BRANCH_ID_BYTES_MAX);
 }

@@ -7,11 +7,12 @@
 //       outlives a deletion, and a topic that is created again is a new one (defect 12.10).
 //   O2. Versions start at 1 and count subscribes and unsubscribes. URLs of a topic are unique and in
 //       the order of their subscription.
-//   O3. Names, URLs, remarks and subscribers are bounded (P8).
+//   O3. Names, URLs, remarks and subscribers are bounded, and what a message's topics stand for (P8).
 
 import { MSG_ROWS_MAX, topicOf } from '../patterns/index.ts';
 import { topicKey, topicProblem } from './keyspace.ts';
 import { error } from './operation-results.ts';
+import { textProblem } from './text-problem.ts';
 import { decodeTopic, encodeTopic } from './topic-codec.ts';
 import type {
   Key,
@@ -26,6 +27,8 @@ import type {
 export const SUBSCRIBERS_MAX = 1000;
 export const SUBSCRIBER_URL_BYTES_MAX = 4096;
 export const REMARK_BYTES_MAX = 1024;
+/** URLs that the topics of one message stand for, together; a UTF-16 unit counts as one. */
+export const EXPANDED_URL_UNITS_MAX = 4 * 1024 * 1024;
 
 type TopicRequest = Extract<
   OperationRequest,
@@ -132,14 +135,6 @@ function remarkProblem(remark: string): string | undefined {
   return textProblem('remark', remark, REMARK_BYTES_MAX);
 }
 
-function textProblem(what: string, text: string, bytesMax: number): string | undefined {
-  if (/[\ud800-\udfff]/u.test(text)) return `${what} is not well-formed text`;
-  if (text.length * 3 <= bytesMax) return undefined;
-  return new TextEncoder().encode(text).length > bytesMax
-    ? `${what} is longer than ${bytesMax} bytes`
-    : undefined;
-}
-
 // ------------------------------------------------------------------------------- publishing
 
 /** Keys of the topics that a message's steps name. */
@@ -161,17 +156,23 @@ export function publishProblem(
   if (input.type !== 'msg') return undefined;
   const byHttpOnly = (input.protocol ?? 'http') === 'http';
   let rows = 0;
+  let units = 0;
   for (const step of input.steps ?? []) {
     const urls = urlsOf(topics, step);
     if (urls.length === 0) return error('topic not found');
+    const isTopic = topicOf(step) !== undefined;
     // dtm would try for ever (defect 12.13); a subscriber may be there for messages of gRPC.
-    const odd = byHttpOnly && topicOf(step) !== undefined ? urls.find(isNoHttpUrl) : undefined;
+    const odd = byHttpOnly && isTopic ? urls.find(isNoHttpUrl) : undefined;
     if (odd !== undefined) return error(`steps: the subscriber ${odd} is not called by HTTP`);
     rows += urls.length;
+    if (isTopic) for (const url of urls) units += url.length;
+    // A request of a few bytes can name the largest topic again and again: it is not read to its end.
+    if (rows > MSG_ROWS_MAX) return error(`steps: their subscribers are more than ${MSG_ROWS_MAX}`);
+    if (units > EXPANDED_URL_UNITS_MAX) {
+      return error(`steps: the URLs of their subscribers exceed ${EXPANDED_URL_UNITS_MAX} bytes`);
+    }
   }
-  return rows > MSG_ROWS_MAX
-    ? error(`steps: ${rows} subscribers are more than ${MSG_ROWS_MAX}`)
-    : undefined;
+  return undefined;
 }
 
 function urlsOf(topics: TopicTable, step: StepInput): readonly string[] {

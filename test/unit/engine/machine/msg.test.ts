@@ -359,14 +359,27 @@ describe('topics', () => {
     expect(applied.operations.map((one) => one.result.kind)).toEqual(['success', 'success']);
   });
 
-  test('P8: more rows than one message may have are refused', () => {
+  test('P8: more rows than one message may have are refused, and not counted to the end', () => {
     const replica = new Replica();
     const urls = Array.from({ length: 600 }, (_, at) => `http://s/${at}`);
     subscribe(replica, 't', ...urls);
-    const steps = Array.from({ length: 17 }, () => 'topic://t');
-    expect(message(replica.submit(msgInput(steps)))).toBe(
-      'error: steps: 10200 subscribers are more than 10000',
+    const message17 = msgInput(Array.from({ length: 17 }, () => 'topic://t'));
+    const text = 'error: steps: their subscribers are more than 10000';
+    expect(message(replica.submit(message17))).toBe(text);
+    const unknownLast = Array.from({ length: 18 }, (_, at) => `topic://${at < 17 ? 't' : 'none'}`);
+    expect(message(replica.submit(msgInput(unknownLast)))).toBe(text);
+  });
+
+  test('P8: longer URLs than one message may stand for are refused', () => {
+    const replica = new Replica();
+    const urls = Array.from({ length: 250 }, (_, at) => `http://s/${at}`.padEnd(4096, 'x'));
+    subscribe(replica, 't', ...urls);
+    const topics = (count: number) => msgInput(Array.from({ length: count }, () => 'topic://t'));
+    expect(message(replica.submit(topics(5)))).toBe(
+      'error: steps: the URLs of their subscribers exceed 4194304 bytes',
     );
+    expect(replica.find('g')).toBeUndefined();
+    expect(message(replica.submit(topics(4)))).toBe('success');
   });
 });
 
