@@ -3,6 +3,7 @@
 
 import { createPatterns, type Patterns } from '../patterns/index.ts';
 import { gidProblem } from './keyspace.ts';
+import { error } from './operation-results.ts';
 import type { OperationResult, TransactionInput } from './types.ts';
 import { TRANSACTION_TYPES } from './words.ts';
 
@@ -18,13 +19,14 @@ export function validateInput(
   patterns: Patterns = PATTERNS,
 ): OperationResult | undefined {
   const problem = gidProblem(input.gid);
-  if (problem !== undefined) return { kind: 'error', message: problem };
+  if (problem !== undefined) return error(problem);
   if (!TRANSACTION_TYPES.includes(input.type)) {
-    return { kind: 'error', message: `unknown trans type: '${input.type}'` };
+    // Bounded, as every result is: sessions remember it.
+    return error(`unknown trans type: '${input.type}'`);
   }
   const pattern = patterns[input.type];
   if (pattern === undefined) {
-    return { kind: 'error', message: `trans type '${input.type}' is not supported yet` };
+    return error(`trans type '${input.type}' is not supported yet`);
   }
   return pattern.validate(input);
 }

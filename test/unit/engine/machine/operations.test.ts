@@ -115,6 +115,16 @@ describe('submit', () => {
     expect(replica.get('s1').state.status).toBe('prepared');
   });
 
+  test('P8: the answer to a type that is none is short, however long the word', () => {
+    const replica = new Replica();
+    const type = 'x'.repeat(100_000) as 'saga';
+    const outcome = replica.submit(bareInput('s1', { type }));
+    expect(outcome.kind).toBe('error');
+    expect(message(outcome).length).toBeLessThan(5000);
+    // The stored results of the session can be read again.
+    expect(message(replica.submit(sagaInput('s2', 1)))).toBe('success');
+  });
+
   test('a submit that makes what was prepared impossible is refused and changes nothing', () => {
     const replica = new Replica();
     replica.prepare(sagaInput('s1', 2));
