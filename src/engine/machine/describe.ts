@@ -89,7 +89,10 @@ function unblockOf({ state }: Transaction, stuck: readonly BranchDescription[]):
   return state.status === 'prepared' ? `a submit of this gid, or ${answer}` : answer;
 }
 
-/** Branches with a trace of an action and no finished compensation, cancel or rollback. */
+/**
+ * Branches with a trace of an action, or of a workflow's local XA, and no finished compensation, cancel
+ * or rollback.
+ */
 function notUndone({ definition, state }: Transaction): readonly string[] {
   const phases = twoPhaseOf(definition.type);
   if (phases !== undefined) {
@@ -109,7 +112,7 @@ function notUndone({ definition, state }: Transaction): readonly string[] {
   const branchIds: string[] = [];
   for (const [row, { branchId, op }] of definition.branches.entries()) {
     const wanted = state.branches[row - 1]?.wanted === true;
-    if (op !== 'action' || undone.has(branchId)) continue;
+    if ((op !== 'action' && op !== 'business') || undone.has(branchId)) continue;
     if (ran(state.branches[row]) || wanted) branchIds.push(branchId);
   }
   return branchIds;

@@ -334,3 +334,14 @@ test('after a forced stop, the steps that its client did not undo are told', () 
   replica.operate({ kind: 'forceStop', gid: 'w', by: 'ops', reason: '' });
   expect(describeTransaction(replica.get('w'), replica.nowMs).notUndone).toEqual(['01']);
 });
+
+test('after a forced stop, a local XA that its client did not roll back is told, once', () => {
+  const replica = started();
+  register(replica, '01', { op: 'business' });
+  register(replica, '01', { op: 'commit' });
+  register(replica, '02', { op: 'business' });
+  register(replica, '03', { op: 'business' });
+  register(replica, '03', { op: 'rollback' });
+  replica.operate({ kind: 'forceStop', gid: 'w', by: 'ops', reason: '' });
+  expect(describeTransaction(replica.get('w'), replica.nowMs).notUndone).toEqual(['01', '02']);
+});
