@@ -47,6 +47,11 @@ export function resolveLimits(options: TransactionOptions, defaults: Transaction
   };
 }
 
+/** The age at which a prepared transaction ends, or is asked about, where its client gave none (§5.5). */
+export function defaultTimeoutMs(defaults: TransactionDefaults): number {
+  return clampMs(defaults.timeoutToFailMs);
+}
+
 function secondsToMs(seconds: number): number | undefined {
   return seconds > 0 ? clampMs(seconds * 1000) : undefined;
 }

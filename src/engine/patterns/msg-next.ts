@@ -99,8 +99,8 @@ function nextSubmitted(view: MsgView, nowMs: number): NextActions {
 }
 
 /**
- * The rows whose turn it is: all that are open, or in order the first one. `blocked`: it waits for
- * the commit of the successes before it.
+ * The rows whose turn it is: all that are open, or in order the first one, with those behind it as long
+ * as none has a URL, which take no call. `blocked`: they wait for the commit of the successes before.
  */
 function openRows(view: MsgView): { readonly open: readonly number[]; readonly blocked: boolean } {
   const { transaction, knowledge } = view;
@@ -109,8 +109,9 @@ function openRows(view: MsgView): { readonly open: readonly number[]; readonly b
   let uncommitted = 0;
   for (let row = OWN_CALL_ROW + 1; row < state.branches.length; row += 1) {
     if (effectiveStatus(view, row) !== 'succeed') {
-      open.push(row);
-      if (!definition.concurrent) break;
+      const together = definition.concurrent || definition.branches[row]?.url === '';
+      if (together || open.length === 0) open.push(row);
+      if (!together) break;
     } else if (state.branches[row]?.status !== 'succeed' && definition.branches[row]?.url !== '') {
       uncommitted += 1;
     }

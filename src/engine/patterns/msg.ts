@@ -19,6 +19,7 @@ import type {
   TransactionDefaults,
   TransactionInput,
 } from '../machine/index.ts';
+import { defaultTimeoutMs } from './limits.ts';
 import { deliverAtMs, topicOf, validateMsg } from './msg-input.ts';
 import { checkBackAtMs, nextMsg } from './msg-next.ts';
 import { type CreatedAt, newTransaction } from './new-transaction.ts';
@@ -54,7 +55,7 @@ function createMsg(
     ],
     concurrent: input.options.concurrent === true,
     orders: new Map(),
-    defaultTimeoutMs: Math.max(1, Math.round(defaults.timeoutToFailMs)),
+    defaultTimeoutMs: defaultTimeoutMs(defaults),
   });
   return { ...created, state: { ...created.state, dueMs: dueMs(created, at.timeMs) } };
 }

@@ -11,6 +11,7 @@
 //       of the other direction are never called. A failure is retried as an unknown error.
 
 import type { BranchOp, Decision, Transaction } from '../machine/index.ts';
+import { defaultTimeoutMs } from './limits.ts';
 import { newTransaction } from './new-transaction.ts';
 import { nextTwoPhase } from './two-phase-next.ts';
 import { rowsInOrder, type TwoPhase, timeoutOf } from './two-phase-rows.ts';
@@ -30,7 +31,7 @@ export function createTwoPhasePattern(phases: TwoPhase, bugs: Bugs = NO_BUGS): P
         branches: [],
         concurrent: false,
         orders: new Map(),
-        defaultTimeoutMs: Math.max(1, Math.round(defaults.timeoutToFailMs)),
+        defaultTimeoutMs: defaultTimeoutMs(defaults),
       });
       const due = dueMs(phases, created, at.timeMs);
       return { ...created, state: { ...created.state, dueMs: due } };
