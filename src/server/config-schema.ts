@@ -262,7 +262,12 @@ export const SCHEMA = {
     headerBytesMax: bytes(16 * KIB, 4 * KIB, 1 * MIB, 'All headers of a request together.'),
     stepsMax: count(1_000, 1, 100_000, 'Steps of one transaction.'),
     jsonDepthMax: count(64, 4, 1_000, 'Nesting of a JSON body longer than 1 KiB.'),
-    jsonValuesMax: count(20_000, 100, 10_000_000, 'Values in a JSON body longer than 1 KiB.'),
+    jsonValuesMax: count(
+      20_000,
+      100,
+      10_000_000,
+      'Values in a JSON body longer than 1 KiB, fields in a gRPC message.',
+    ),
     listLimitMax: count(1_000, 1, 10_000, 'Transactions in one page of `all`.'),
     inflightRequestsMax: count(
       2_000,

@@ -26,12 +26,14 @@ import type { Metrics } from '../metrics.ts';
 import { errorReply, InvalidRequestError, invalidReply, type Reply } from '../requests/index.ts';
 import { type DtmMessage, type Method, newGidMethod } from './dtm-methods.ts';
 import type { LoadedService } from './load-proto.ts';
+import { hasTooManyFields } from './message-scan.ts';
 import { errorResponse } from './status.ts';
 
 export interface GrpcServerLimits extends AdmissionLimits {
   readonly bodyBytesMax: number;
   readonly connectionsMax: number;
   readonly grpcConnectionAgeMs: number;
+  readonly jsonValuesMax: number;
 }
 
 export interface GrpcServerDeps {
@@ -57,6 +59,8 @@ export interface GrpcServerDeps {
 interface Received {
   readonly message: DtmMessage;
   readonly length: number;
+  /** Why it was not decoded; the message is then an empty one. */
+  readonly problem: string | undefined;
 }
 type Call = ServerUnaryCall<Received, object>;
 type Answer = sendUnaryData<object>;
@@ -69,6 +73,16 @@ const CONNECTION_AGE_GRACE_MS = 60_000;
 const CLOSE_GRACE_MS = 200;
 const RETRY_MS = 1_000;
 const MIB = 1024 * 1024;
+const NO_BYTES = Buffer.alloc(0);
+/** Those that take a DtmRequest, whose field 3 is a message in turn (proto/dtmgimp.proto). */
+const TRANSACTION_METHODS: ReadonlySet<string> = new Set([
+  'Submit',
+  'Prepare',
+  'Abort',
+  'PrepareWorkflow',
+]);
+const OPTIONS_FIELDS: ReadonlySet<number> = new Set([3]);
+const NO_FIELDS: ReadonlySet<number> = new Set();
 
 export class GrpcServer {
   readonly #deps: GrpcServerDeps;
@@ -84,7 +98,10 @@ export class GrpcServer {
     this.#deps = deps;
     this.#admission = new Admission(limits);
     this.#server = new Server(serverOptions(limits));
-    this.#server.addService(measured(deps.service.definition), this.#implementation());
+    this.#server.addService(
+      measured(deps.service.definition, limits.jsonValuesMax),
+      this.#implementation(),
+    );
     for (const { service, implementation } of deps.others) {
       this.#server.addService(service.definition, implementation);
     }
@@ -180,7 +197,7 @@ export class GrpcServer {
 
   async #serve(method: Method, call: Call, answer: Answer): Promise<void> {
     const startedMs = performance.now();
-    const { message, length } = call.request;
+    const { message, length, problem } = call.request;
     if (!this.#admission.enter(method.lane)) {
       const reply = errorReply('OVERLOADED', 'too many calls in flight', {
         retryAfterMs: RETRY_MS,
@@ -190,7 +207,7 @@ export class GrpcServer {
     }
     const hasRoom = this.#admission.takeBytes(length, method.lane);
     const reply = hasRoom
-      ? await this.#reply(method, message)
+      ? await this.#reply(method, message, problem)
       : errorReply('OVERLOADED', 'too many bytes in flight', { retryAfterMs: RETRY_MS });
     if (hasRoom) this.#admission.giveBytes(length);
     this.#answer({ method, message }, reply, answer, startedMs);
@@ -198,7 +215,12 @@ export class GrpcServer {
     if (this.#admission.requests === 0) this.#idle?.();
   }
 
-  async #reply(method: Method, message: DtmMessage): Promise<Reply<object>> {
+  async #reply(
+    method: Method,
+    message: DtmMessage,
+    problem: string | undefined,
+  ): Promise<Reply<object>> {
+    if (problem !== undefined) return invalidReply(problem);
     const coordinator = this.#deps.coordinator();
     if (coordinator === undefined) {
       const more = { retryAfterMs: RETRY_MS };
@@ -259,17 +281,19 @@ function serverOptions(limits: GrpcServerLimits): ServerOptions {
 }
 
 /** The same methods, with each request's length on the wire beside its message. */
-function measured(definition: ServiceDefinition): ServiceDefinition {
+function measured(definition: ServiceDefinition, fieldsMax: number): ServiceDefinition {
   return Object.fromEntries(
-    Object.entries(definition).map(([name, method]) => [
-      name,
-      {
-        ...method,
-        requestDeserialize: (bytes: Buffer): Received => ({
-          message: method.requestDeserialize(bytes) as DtmMessage,
+    Object.entries(definition).map(([name, method]) => {
+      const messages = TRANSACTION_METHODS.has(name) ? OPTIONS_FIELDS : NO_FIELDS;
+      const requestDeserialize = (bytes: Buffer): Received => {
+        const tooMany = hasTooManyFields(bytes, { fieldsMax, messages });
+        return {
+          message: method.requestDeserialize(tooMany ? NO_BYTES : bytes) as DtmMessage,
           length: bytes.length,
-        }),
-      },
-    ]),
+          problem: tooMany ? `the message has more than ${fieldsMax} fields` : undefined,
+        };
+      };
+      return [name, { ...method, requestDeserialize }];
+    }),
   );
 }

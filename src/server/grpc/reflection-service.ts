@@ -52,11 +52,15 @@ export class ReflectionService {
     return {
       ServerReflectionInfo: (call: Reflection) => {
         call.on('data', (request: ReflectionRequest) => {
-          call.write({
+          const wantsMore = call.write({
             valid_host: request.host,
             original_request: request,
             ...this.#answer(request),
           });
+          if (wantsMore) return;
+          // Who does not read the answers is not asked for more: they would pile up here.
+          call.pause();
+          call.once('drain', () => call.resume());
         });
         call.on('end', () => call.end());
         call.on('error', () => call.end());

@@ -1,5 +1,6 @@
 // The gRPC API over a coordinator that answers as told, spoken to by a real client: the dtm reference §3.
 
+import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import {
@@ -513,6 +514,36 @@ describe('bounds', () => {
     expect(coordinator.requests).toEqual([]);
   });
 
+  it('a message of millions of empty fields is refused before it is decoded (P8)', async () => {
+    const { shared, coordinator } = await fixture();
+    const send = (bytes: Buffer): Promise<Outcome> => {
+      const { path, responseDeserialize } = methodOf(DTM, 'dtmgimp.Dtm', 'Submit');
+      return unary(shared, { path, requestSerialize: () => bytes, responseDeserialize }, {});
+    };
+    const field = (number: number, bytes: Buffer): Buffer => {
+      const head = [(number << 3) | 2];
+      let rest = bytes.length;
+      for (; rest > 0x7f; rest >>= 7) head.push((rest & 0x7f) | 0x80);
+      return Buffer.concat([Buffer.from([...head, rest]), bytes]);
+    };
+    const empty = (number: number, count: number): Buffer =>
+      Buffer.alloc(2 * count, Buffer.from([(number << 3) | 2, 0]));
+    for (const bytes of [
+      empty(5, 1_000_000),
+      empty(8, 1_000_000),
+      field(3, empty(5, 1_000_000)),
+      Buffer.alloc(1_000_000, Buffer.from([0x28, 1])),
+    ]) {
+      const { code, message } = await send(bytes);
+      expect(code).toBe(Status.INTERNAL);
+      expect(message).toBe('the message has more than 20000 fields');
+    }
+    expect(coordinator.requests).toHaveLength(0);
+    expect((await send(empty(5, 10_000))).message).toBe('gid must not be empty');
+    // A long text is no message, whatever its bytes look like.
+    expect((await send(field(4, empty(5, 1_000_000)))).message).toBe('gid must not be empty');
+  });
+
   it('calls beyond the bound are refused; an abort still has room', async () => {
     const { call, coordinator, server } = await fixture({
       flags: { 'api.inflightRequestsMax': '2' },
@@ -665,6 +696,35 @@ describe('what is beside the service', () => {
     const outcome = await unary(shared, methodOf(learnt, 'dtmgimp.Dtm', 'NewGid'), {});
     expect(outcome.reply).toMatchObject({ Gid: expect.stringMatching(/^\w{22}$/) as unknown });
     expect((await call('NewGid')).code).toBe(Status.OK);
+  });
+
+  it('who does not read the answers of reflection is not read from either (P8)', async () => {
+    const { port } = await fixture();
+    const session = connectHttp2(`http://127.0.0.1:${port}`);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    try {
+      // Answers of kilobytes to questions of 18 bytes: what is not taken up stays with us.
+      const question = Buffer.from('\0\0\0\0\r"\x0bdtmgimp.Dtm', 'latin1');
+      const questions = Buffer.concat(Array<Buffer>(5_000).fill(question));
+      const taken = (): Promise<boolean> =>
+        new Promise((resolve) => {
+          const timer = setTimeout(resolve, 500, false);
+          stream.write(questions, () => {
+            clearTimeout(timer);
+            resolve(true);
+          });
+        });
+      let sent = 0;
+      while (sent < 20 && (await taken())) sent += 1;
+      expect(sent).toBeLessThan(20);
+    } finally {
+      session.destroy();
+    }
   });
 
   it('reflection can be turned off', async () => {
