@@ -1,10 +1,10 @@
 // The door of the engine: what a server composes and talks to.
-export {
-  type Alert,
-  type AlertOutcome,
-  type AlertSender,
-  type AlertStats,
-  type AlertsConfig,
+export type {
+  Alert,
+  AlertOutcome,
+  AlertSender,
+  AlertStats,
+  AlertsConfig,
 } from './alerts/index.ts';
 export {
   type FileHandle,
@@ -52,6 +52,7 @@ export {
   type ParticipantCaller,
   type ParticipantsConfig,
   ProtocolCaller,
+  parseGrpcUrl,
   type TargetStatus,
   transportOf,
 } from './participants/index.ts';

@@ -1,7 +1,7 @@
 // What a gid, a URL and the headers of a transaction may be. What can never be carried out is refused
 // here, before anything is recorded (defects 12.13, 12.33).
 
-import type { Protocol } from '../../engine/index.ts';
+import { type Protocol, parseGrpcUrl } from '../../engine/index.ts';
 import { InvalidRequestError } from './errors.ts';
 import { printable, shownValue } from './shown-value.ts';
 
@@ -59,8 +59,6 @@ export function checkPrintable(text: string, field: string): void {
 }
 
 const CONTROL = /[\p{Cc}\p{Cs}]/u;
-/** host:port/package.Service/Method: what is before the first slash is dialled (reference §3.4). */
-const GRPC_URL = /^[^/\s]+\/[^\s]+$/;
 
 export function isHttpUrl(url: string): boolean {
   return url.startsWith('http://') || url.startsWith('https://');
@@ -80,7 +78,8 @@ export function checkBranchUrl(url: string, protocol: Protocol | undefined, fiel
   if (CONTROL.test(url)) refuse('must not contain control characters');
   if (isHttpUrl(url) && URL.canParse(url)) return;
   if (protocol === 'http') refuse('must be empty or an http:// or https:// URL');
-  if (url.includes('://') || !GRPC_URL.test(url)) {
+  // As it will be dialled: what the caller could not read would be retried for ever.
+  if (typeof parseGrpcUrl(url, false) === 'string') {
     refuse('must be empty, an http:// or https:// URL, or host:port/package.Service/Method');
   }
 }

@@ -55,6 +55,32 @@ describe('a transaction as gRPC gives it', () => {
     expect(inputs.transaction({ ...GIVEN, options }).options).toEqual({ timeoutToFailS: 60 });
   });
 
+  it.each([
+    '[::1/p.S/M',
+    '%00:1/p.S/M',
+    '-:1/p.S/M',
+    'a:99999/p.S/M',
+    'unix:/p.S/M',
+    'a:1/\u00fc/M',
+    'a:1/p.S/ M',
+    'a:1',
+    'etcd:///p.S/M',
+  ])('12.13: %s could never be dialled, and is refused before anything is recorded', (action) => {
+    const steps = [{ action, compensate: '', data: '' }];
+    expect(() => inputs.transaction({ ...GIVEN, steps })).toThrow(/^steps\[0\]\.action must be/);
+    const texts = new Map([['url', action]]);
+    const given = { gid: 'g', type: 'xa', branchId: '01', texts, payload: new Uint8Array() };
+    expect(() => registrationInput(given, { transactionBytesMax: 1 })).toThrow(/^url must be/);
+  });
+
+  it.each(['a:1/p.S/M', 'a/p.S/M', '[::1]:8080/p.S/M', 'my_host-1.local:80/p.S/M', '1.2.3.4:5/M'])(
+    '3.4: %s is taken',
+    (action) => {
+      const steps = [{ action, compensate: '', data: '' }];
+      expect(inputs.transaction({ ...GIVEN, steps }).steps).toHaveLength(1);
+    },
+  );
+
   it('1.1: the gid is checked and not cleaned', () => {
     expect(inputs.transaction({ ...GIVEN, gid: 'a;b' }).gid).toBe('a;b');
     expect(() => inputs.named({ gid: '', type: 'tcc', rollbackReason: '' })).toThrow(/^gid must/);
