@@ -1,6 +1,7 @@
 // Rules between settings. Each complaint quotes both keys and both values.
 
 import { isIP } from 'node:net';
+import { Client, credentials } from '@grpc/grpc-js';
 import type { Config } from './config-schema.ts';
 
 /** True for addresses that only this machine can reach. */
@@ -111,14 +112,27 @@ function grpcProblems({ api, participants }: Config): readonly string[] {
   if (api.grpcTlsCertificatesFile === '' && api.grpcTlsClientAuthoritiesFile !== '') {
     problems.push('api.grpcTlsClientAuthoritiesFile needs api.grpcTlsCertificatesFile');
   }
-  if (grpcServiceConfig !== '' && !isJsonObject(grpcServiceConfig)) {
-    problems.push('participants.grpcServiceConfig must be a JSON object');
-  }
+  if (grpcServiceConfig !== '') problems.push(...serviceConfigProblems(grpcServiceConfig));
   const certificates = participants.grpcTlsCertificatesFile;
   if (!grpcTls && (certificates !== '' || participants.grpcTlsAuthoritiesFile !== '')) {
     problems.push('participants.grpcTls is false, but files for it are named');
   }
   return problems;
+}
+
+/** What the library does not take would otherwise fail the first call of each gRPC participant. */
+function serviceConfigProblems(text: string): readonly string[] {
+  const setting = 'participants.grpcServiceConfig';
+  if (!isJsonObject(text)) return [`${setting} must be a JSON object`];
+  try {
+    // Dials nothing before its first call.
+    new Client('dns:localhost', credentials.createInsecure(), {
+      'grpc.service_config': text,
+    }).close();
+    return [];
+  } catch (error) {
+    return [`${setting}: ${error instanceof Error ? error.message : String(error)}`];
+  }
 }
 
 function isJsonObject(text: string): boolean {
@@ -149,9 +163,19 @@ function textProblems(config: Config): readonly string[] {
 function alertProblems({ alerts }: Config): readonly string[] {
   if (alerts.webHook === '') return [];
   const url = URL.canParse(alerts.webHook) ? new URL(alerts.webHook) : undefined;
-  return url?.protocol === 'http:' || url?.protocol === 'https:'
+  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:';
+  return isHttp && isDecodable(url.username) && isDecodable(url.password)
     ? []
     : [`alerts.webHook must be an http or https URL, not "${alerts.webHook}"`];
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function configProblems(config: Config): readonly string[] {

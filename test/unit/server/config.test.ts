@@ -311,6 +311,14 @@ describe('rules between settings', () => {
       'api.timeZoneOffset must be hours such as +8 or -3.5, not "CET"',
     ],
     [
+      { 'participants.grpcServiceConfig': '{"loadBalancingConfig":5}' },
+      'participants.grpcServiceConfig: Invalid service config: invalid loadBalancingConfig',
+    ],
+    [
+      { 'alerts.webHook': 'http://a%user@hook' },
+      'alerts.webHook must be an http or https URL, not "http://a%user@hook"',
+    ],
+    [
       { 'alerts.webHook': 'ftp://hook' },
       'alerts.webHook must be an http or https URL, not "ftp://hook"',
     ],
