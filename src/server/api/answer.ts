@@ -25,8 +25,10 @@ const SUCCESS: Answer = {
   retryAfterMs: undefined,
 };
 
+/** A stored text may have the words that clients search a 200 for (reference §1.2, §10.6). */
 export function valueAnswer(value: unknown): Answer {
-  return { status: 200, body: jsonText(value), code: undefined, retryAfterMs: undefined };
+  const body = jsonTextWithoutReservedWords(value);
+  return { status: 200, body, code: undefined, retryAfterMs: undefined };
 }
 
 /** An answer about the transaction: the text says which. */

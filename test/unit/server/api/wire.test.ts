@@ -339,6 +339,21 @@ describe('query', () => {
     );
   });
 
+  it.each(['query?gid=pay-7', 'all', 'all?gid=pay-7'])(
+    '1.2, 10.6: %s shows a stored reason without the words that clients search a 200 for',
+    async (route) => {
+      const { coordinator, get } = testApi();
+      const rollbackReason = 'no stock FAILURE, was ONGOING';
+      const value = transaction({ status: 'failed', rollbackReason });
+      coordinator.stored = { kind: 'value', value };
+      coordinator.page = { kind: 'value', value: { transactions: [value], nextPosition: '' } };
+      const { status, text } = await get(`/api/dtmsvr/${route}`);
+      expect(status).toBe(200);
+      expect(text).not.toMatch(/FAILURE|ONGOING/);
+      expect(JSON.stringify(JSON.parse(text))).toContain(rollbackReason);
+    },
+  );
+
   it('an unconfirmed read is 503', async () => {
     const { coordinator, get } = testApi();
     coordinator.stored = {
