@@ -25,7 +25,10 @@ export interface ClientOptions extends Partial<FailoverOptions> {
   readonly protocol?: 'http' | 'grpc';
   /** Of each branch that this client itself calls; default 10,000. */
   readonly branchTimeoutMs?: number;
-  /** Headers, or metadata, of every request to the coordinator. */
+  /**
+   * Headers, or metadata, of every request to `endpoints`. A coordinator that only the request for a
+   * branch names gets none: whoever sends that request would learn them.
+   */
   readonly headers?: Readonly<Record<string, string>>;
   /** Of gRPC; default: not encrypted. */
   readonly credentials?: Credentials;
@@ -51,7 +54,11 @@ export class DtmClient {
     this.#options = options;
     this.#channels = new GrpcChannels(options.credentials);
     const caller = new BranchCaller(this.#channels, options.branchTimeoutMs ?? BRANCH_TIMEOUT_MS);
-    const coordinator = this.#coordinator(options.protocol ?? 'http', options.endpoints);
+    const coordinator = this.#coordinator(
+      options.protocol ?? 'http',
+      options.endpoints,
+      options.headers,
+    );
     this.#context = { coordinator, caller, onHiddenError: options.onHiddenError ?? warn };
   }
 
@@ -125,8 +132,11 @@ export class DtmClient {
     this.#channels.close();
   }
 
-  #coordinator(protocol: 'http' | 'grpc', endpoints: readonly string[]): Coordinator {
-    const { headers = {} } = this.#options;
+  #coordinator(
+    protocol: 'http' | 'grpc',
+    endpoints: readonly string[],
+    headers: Readonly<Record<string, string>> = {},
+  ): Coordinator {
     const options = { ...FAILOVER_DEFAULTS, ...this.#options, endpoints };
     if (protocol === 'http') return new HttpCoordinator({ ...options, headers });
     return new GrpcCoordinator({ ...options, channels: this.#channels, metadata: headers });

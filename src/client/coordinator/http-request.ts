@@ -35,13 +35,20 @@ function outcomeOf(error: unknown): Outcome {
   return codes.length > 0 && codes.every((code) => NOT_SENT.has(code)) ? 'none' : 'unknown';
 }
 
+/** Names match in any case: what is given takes the place of ours. */
+function headersWith(given: Readonly<Record<string, string>> = {}): Headers {
+  const headers = new Headers({ 'content-type': 'application/json', accept: 'application/json' });
+  for (const [name, value] of Object.entries(given)) headers.set(name, value);
+  return headers;
+}
+
 /** Throws an AttemptError when there is no whole answer. */
 export async function sendHttp(request: HttpRequest): Promise<HttpAnswer> {
   const { method, url, body, headers, signal } = request;
   try {
     const response = await fetch(url, {
       method,
-      headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
+      headers: headersWith(headers),
       ...(body === undefined ? {} : { body: body as string | Uint8Array<ArrayBuffer> }),
       ...(signal === undefined ? {} : { signal }),
     });

@@ -192,6 +192,32 @@ describe('tcc', () => {
   });
 });
 
+describe('headers for branches', () => {
+  it('take the place of ours, in whatever case they are written', async () => {
+    const branchHeaders = { 'Content-Type': 'application/xml' };
+    const call = { try: `${service.url}/try`, confirm: '', cancel: '' };
+    await client.tcc((tcc) => tcc.callBranch(call), { gid: 't6', branchHeaders });
+    expect(service.one('/try').headers['content-type']).toBe('application/xml');
+  });
+});
+
+describe('headers for the coordinator', () => {
+  it('go to its own endpoints, and to no other that the request for a branch names', async () => {
+    const other = await startServer();
+    const headers = { authorization: 'secret' };
+    const own = new DtmClient({ endpoints: [dtm.url], headers });
+    const within = (address: string) =>
+      own.tccWithin(
+        branchFromQuery(`?gid=t5&trans_type=tcc&branch_id=02&op=try&dtm=${address}/api/dtmsvr`),
+      );
+    const branch = { try: '', confirm: '', cancel: '' };
+    await within(other.url).callBranch(branch);
+    expect(other.one('registerBranch').headers['authorization']).toBeUndefined();
+    await within(dtm.url).callBranch(branch);
+    expect(dtm.one('registerBranch').headers['authorization']).toBe('secret');
+  });
+});
+
 describe('xa', () => {
   it('tells the branch where its second phase is called', async () => {
     const url = `${service.url}/xa?tenant=7`;
