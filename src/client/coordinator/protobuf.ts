@@ -3,6 +3,8 @@
 //
 // Source: the protocol buffers encoding, public specification. Unknown fields are skipped.
 
+import { UsageError } from '../errors.ts';
+
 const VARINT = 0;
 const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;
@@ -38,6 +40,9 @@ export class ProtoWriter {
   /** A whole number that is not negative: the options of dtm are durations and counts. */
   count(field: number, value: number | undefined): this {
     if (value === undefined || value === 0) return this;
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new UsageError(`${value} is no whole number from 0 on`);
+    }
     this.#parts.push(Uint8Array.from([...varint(field * 8 + VARINT), ...varint(value)]));
     return this;
   }

@@ -135,6 +135,10 @@ describe('messages', () => {
     const client = clientOf(['127.0.0.1:1']);
     expect(() => client.msg({ concurrent: true })).toThrow('cannot be expressed over gRPC');
     await expect(client.queryStatus('g')).rejects.toMatchObject({ code: 'USAGE', outcome: 'none' });
+    for (const timeoutToFailSeconds of [1.5, -1, Number.NaN, 2 ** 60]) {
+      const saga = client.saga({ timeoutToFailSeconds }).add({ action: '' });
+      await expect(saga.submit()).rejects.toMatchObject({ code: 'USAGE', outcome: 'none' });
+    }
   });
 });
 
