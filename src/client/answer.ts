@@ -1,7 +1,7 @@
 // What a service answers for a branch, in the protocol's words. Pure.
 //
-// Invariant: an error that is neither a failure nor ongoing never shows those words: a coordinator
-// takes any text with them for the result (dtm reference §4.4).
+// Invariant: what is neither a failure nor ongoing never shows those words: a coordinator takes any
+// text with them for the result (dtm reference §4.4).
 
 import type { MetadataSource, QuerySource } from './branch.ts';
 import { type Branch, branchFromMetadata, branchFromQuery } from './branch.ts';
@@ -42,6 +42,13 @@ export function httpAnswerOf(error?: unknown): BranchHttpAnswer {
   return answer(500, { message: withoutReservedWords(messageOf(error)) });
 }
 
+/** The same JSON, in a text that shows neither word: a success that mentions one would not count. */
+function successJson(value: unknown): string {
+  return JSON.stringify(value)
+    .replaceAll('FAILURE', '\\u0046AILURE')
+    .replaceAll('ONGOING', '\\u004fNGOING');
+}
+
 /** ONGOING goes before FAILURE when a text has both. */
 function withoutOngoing(text: string): string {
   return text.replaceAll('ONGOING', 'ongoing');
@@ -65,7 +72,7 @@ export async function serveBranch(
   try {
     const value = await execute(branchFromQuery(query));
     if (value === undefined) return httpAnswerOf();
-    return { status: 200, headers: JSON_HEADERS, body: JSON.stringify(value) };
+    return { status: 200, headers: JSON_HEADERS, body: successJson(value) };
   } catch (error) {
     return httpAnswerOf(error ?? new Error('rejected without a reason'));
   }

@@ -141,6 +141,11 @@ describe('what a service answers', () => {
       return [status, body];
     };
     expect(await serve(() => Promise.resolve({ held: 1 }))).toEqual([200, '{"held":1}']);
+    // A word that only happens to be there makes no failure of a success.
+    const mentions = { note: 'no FAILURE', 'ONGOING?': '\\ONGOING' };
+    const [, text] = await serve(() => Promise.resolve(mentions));
+    expect(text).not.toMatch(/FAILURE|ONGOING/);
+    expect(JSON.parse(String(text))).toEqual(mentions);
     expect(await serve(() => Promise.resolve())).toEqual([200, '{"dtm_result":"SUCCESS"}']);
     const [status] = await serve(() => Promise.reject(new FailureError('poor')));
     expect(status).toBe(409);
