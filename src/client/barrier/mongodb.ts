@@ -38,6 +38,8 @@ export interface MongoConnection<Session> {
 const DUPLICATE_KEY = 11_000;
 /** A row that a fail-over of the replica set could take back would decide nothing. */
 const DURABLE = { writeConcern: { w: 'majority' } } as const;
+/** What a majority does not have yet may still be taken back; a secondary may be behind. */
+const SETTLED = { readConcern: { level: 'majority' }, readPreference: 'primary' } as const;
 
 function keyOf({ gid, branchId, op, barrierId }: BarrierRow) {
   return { gid, branch_id: branchId, op, barrier_id: barrierId };
@@ -91,7 +93,7 @@ export class MongoBarrier<Session extends MongoSession> implements Barrier<Sessi
       // The business committed between the look and the insert: its row is read below.
       if (!isDuplicateKey(error)) throw error;
     }
-    const found = await this.#collection.findOne(keyOf(row));
+    const found = await this.#collection.findOne(keyOf(row), SETTLED);
     checkBackResult((found as Readonly<Record<string, unknown>> | null)?.['reason']);
   }
 
@@ -119,12 +121,14 @@ export class MongoBarrier<Session extends MongoSession> implements Barrier<Sessi
 
   /** Looks first: a duplicate key would abort the whole transaction. */
   async #insert(row: BarrierRow, session: Session | undefined): Promise<boolean> {
-    const options = session === undefined ? DURABLE : { session };
-    const found = await this.#collection.findOne(keyOf(row), session === undefined ? {} : options);
+    const found = await this.#collection.findOne(
+      keyOf(row),
+      session === undefined ? SETTLED : { session },
+    );
     if (found !== null) return false;
     const { transactionType, reason } = row;
     const document = { trans_type: transactionType, ...keyOf(row), reason };
-    await this.#collection.insertOne(document, options);
+    await this.#collection.insertOne(document, session === undefined ? DURABLE : { session });
     return true;
   }
 }

@@ -88,6 +88,9 @@ describe('the barrier on MongoDB', () => {
 
   it('settles by a check-back that a message may no longer commit', async () => {
     await expect(barrier.queryPrepared(branch('msg'))).rejects.toBeInstanceOf(FailureError);
+    // A row that a fail-over could still take back would answer for what then never was.
+    const settled = { readConcern: { level: 'majority' }, readPreference: 'primary' };
+    expect(mongo.reads).toEqual([settled, settled]);
     const late = barrier.call(branch('msg'), add(-30));
     await expect(late).rejects.toMatchObject({ code: 'DUPLICATE' });
     await expect(barrier.queryPrepared(branch('msg'))).rejects.toBeInstanceOf(FailureError);

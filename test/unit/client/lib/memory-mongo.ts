@@ -67,6 +67,8 @@ export class MemoryMongo implements MongoConnection<MemorySession> {
   readonly committed = new Map<string, Document>();
   readonly open = new Set<MemorySession>();
   readonly indexes: object[] = [];
+  /** The options of every findOne. */
+  readonly reads: object[] = [];
   /** Rejects to make the named act fail. */
   failure: (act: 'commit') => Promise<void> = () => Promise.resolve();
 
@@ -99,6 +101,7 @@ export class MemoryMongo implements MongoConnection<MemorySession> {
         await Promise.resolve();
         const session = sessionOf(options);
         const key = keyOf(filter as Document);
+        this.reads.push(options ?? {});
         if (session === undefined) return this.committed.get(key) ?? null;
         return session.writes.get(key) ?? session.snapshot?.get(key) ?? null;
       },
