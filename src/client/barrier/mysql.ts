@@ -1,6 +1,6 @@
 // The barrier on MySQL and MariaDB, with `mysql2/promise`.
 
-import { CommitUnknownError } from '../errors.ts';
+import { CommitUnknownError, UsageError } from '../errors.ts';
 import type { BarrierRow } from './rules.ts';
 import { type Barrier, SqlBarrier, type SqlSession } from './sql-barrier.ts';
 import { barrierStatements, DEFAULT_TABLE, insertValues, keyValues } from './table.ts';
@@ -23,6 +23,12 @@ function numberOf(header: unknown, key: string): number | undefined {
   return typeof value === 'number' ? value : undefined;
 }
 
+/** MySQL compares texts as if they were padded with blanks: such an id would be a repeat of another. */
+function checkBlanks({ gid, branchId }: BarrierRow): void {
+  if (!gid.endsWith(' ') && !branchId.endsWith(' ')) return;
+  throw new UsageError('a barrier on MySQL takes no gids and no branch ids that end in a blank');
+}
+
 export class MysqlSession<Connection extends MysqlConnection> implements SqlSession<Connection> {
   readonly connection: Connection;
   readonly #statements;
@@ -37,6 +43,7 @@ export class MysqlSession<Connection extends MysqlConnection> implements SqlSess
   }
 
   async insert(row: BarrierRow): Promise<boolean> {
+    checkBlanks(row);
     const [header] = await this.connection.query(this.#statements.insert, insertValues(row));
     return numberOf(header, 'affectedRows') === 1;
   }
