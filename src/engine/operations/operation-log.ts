@@ -13,7 +13,7 @@
 // Sources: docs/architecture.md §Transactions (operations, waits); Raft paper §8; thesis §6.3.
 
 import type { Cancel, Clock, ProposeResult } from '../../raft/index.ts';
-import type { AppliedEntry, OperationRequest } from '../machine/index.ts';
+import type { AppliedEntry, OperationRequest, TransactionType } from '../machine/index.ts';
 import { encodeCommand } from '../machine/index.ts';
 import type { Lane } from './forward-codec.ts';
 import { decodeForwardReply, encodeForward } from './forward-codec.ts';
@@ -350,8 +350,7 @@ function laneOf(request: OperationRequest): Lane {
     case 'resetNextCronTime':
       return 'progress';
     case 'submit':
-      // A workflow's can do nothing but end it.
-      return request.transaction.type === 'workflow' ? 'progress' : 'admission';
+      return isNewBySubmit(request.transaction.type) ? 'admission' : 'progress';
     case 'prepare':
     case 'prepareWorkflow':
     case 'subscribe':
@@ -359,6 +358,11 @@ function laneOf(request: OperationRequest): Lane {
     case 'deleteTopic':
       return 'admission';
   }
+}
+
+/** The others' submits end what was prepared; without that, one of TCC or XA has nothing to run. */
+function isNewBySubmit(type: TransactionType): boolean {
+  return type === 'saga' || type === 'msg';
 }
 
 function progressRoom(admissionMax: number): number {

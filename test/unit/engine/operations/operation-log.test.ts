@@ -214,7 +214,7 @@ describe('operations', () => {
   it('only new work is offered as admission, here and over the link', async () => {
     const h = new Harness();
     const gid = 'g';
-    const input = { ...BARE, gid };
+    const input = { ...BARE, gid, type: 'msg' } as const;
     const registration = { kind: 'tcc', confirm: '', cancel: '' } as const;
     const payload = new Uint8Array();
     const requests: readonly (readonly [OperationRequest, string])[] = [
@@ -225,10 +225,10 @@ describe('operations', () => {
       [{ kind: 'forceStop', gid, by: 'ops', reason: '' }, 'progress'],
       [{ kind: 'registerBranch', gid, branchId: '01', registration, payload }, 'progress'],
       [{ kind: 'resetNextCronTime', gids: [gid], mustExist: true }, 'progress'],
-      [
-        { kind: 'submit', transaction: { ...input, type: 'workflow' }, defaults: DEFAULTS },
+      ...(['tcc', 'xa', 'workflow'] as const).map((type): readonly [OperationRequest, string] => [
+        { kind: 'submit', transaction: { ...input, type }, defaults: DEFAULTS },
         'progress',
-      ],
+      ]),
     ];
     for (const isLeader of [true, false]) {
       h.leadershipNow = { ...h.leadershipNow, leaderId: isLeader ? 1 : 2, isLeader };
