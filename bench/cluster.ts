@@ -37,6 +37,7 @@ const { values } = parseArgs({
 const numbers = (text: string) => text.split(',').map(Number);
 const measureMs = Number(values.seconds) * 1000;
 const WARMUP_MS = 1000;
+const WARMUP_CLIENTS = 64;
 
 interface Servers {
   readonly urls: readonly string[];
@@ -88,7 +89,7 @@ function heading(): void {
   const commit = execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
   const cpu = cpus();
   console.log(
-    `commit ${commit} · Node ${process.version} · ${cpu.length} × ${cpu[0]?.model ?? ''} · ${Math.round(totalmem() / 2 ** 30)} GiB · Linux ${release()} · fsync on · ${values.seconds} s per row after 1 s of warm-up\n`,
+    `commit ${commit} · Node ${process.version} · ${cpu.length} × ${cpu[0]?.model ?? ''} · ${Math.round(totalmem() / 2 ** 30)} GiB · Linux ${release()} · fsync on · ${values.seconds} s per row after 1 s of warm-up, and 1 s before the first of a kind\n`,
   );
   console.log(
     '| nodes | flush | kind | load on | c | per s | p50 ms | p99 ms | CPU µs each: leader / followers | participants | load | RSS MiB | errors |',
@@ -111,31 +112,40 @@ function chosenKinds(servers: Servers): ReadonlyMap<string, Kind> {
   return chosen;
 }
 
+function chosenRows(servers: Servers): readonly { kind: string; clients: number }[] {
+  return [...chosenKinds(servers)].flatMap(([kind, { concurrency }]) =>
+    (values.concurrency === undefined ? concurrency : numbers(values.concurrency)).map(
+      (clients) => ({ kind, clients }),
+    ),
+  );
+}
+
 async function measure(
   where: Pick<Row, 'nodes' | 'flushDelayMs' | 'target'>,
   servers: Servers,
   participants: Participants,
   pids: readonly number[],
 ): Promise<void> {
-  const chosen = [...chosenKinds(servers)].flatMap(([kind, { concurrency }]) =>
-    (values.concurrency === undefined ? concurrency : numbers(values.concurrency)).map(
-      (clients) => ({ kind, clients }),
-    ),
-  );
   const { http, grpc } = participants;
   const cpuOf = (): readonly number[] =>
     [...[http.child, grpc.child].map(pidOf), process.pid, ...pids].map(cpuMicros);
-  for (const { kind, clients } of chosen) {
-    const before = cpuOf();
-    const result = await runLoad({
+  const load = (kind: string, clients: number, measuredMs: number) =>
+    runLoad({
       ...servers,
       participantUrl: `http://127.0.0.1:${http.port}`,
       grpcParticipant: `127.0.0.1:${grpc.port}`,
       kind,
       concurrency: clients,
       warmupMs: WARMUP_MS,
-      measureMs,
+      measureMs: measuredMs,
     });
+  let warm: string | undefined;
+  for (const { kind, clients } of chosenRows(servers)) {
+    // One client alone would run cold code throughout its row.
+    if (kind !== warm) await load(kind, WARMUP_CLIENTS, 0);
+    warm = kind;
+    const before = cpuOf();
+    const result = await load(kind, clients, measureMs);
     const spent = cpuOf().map((micros, i) => (micros - (before[i] ?? 0)) / result.answered);
     const [httpCpu = 0, grpcCpu = 0, loadCpu = 0, ...nodesCpu] = spent;
     const row: Row = {
