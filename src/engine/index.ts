@@ -63,5 +63,10 @@ export {
   type ReplicaPorts,
   type ReplicaSelf,
 } from './replica/index.ts';
-export { DEFAULT_SCHEDULER_CONFIG, type Unfinished, unfinishedBecause } from './scheduler/index.ts';
+export {
+  DEFAULT_SCHEDULER_CONFIG,
+  type EndedCall,
+  type Unfinished,
+  unfinishedBecause,
+} from './scheduler/index.ts';
 export { DEFAULT_STORE_CONFIG, LevelKvOpener } from './store/index.ts';

@@ -49,6 +49,7 @@ export const LOG_FIELDS: ReadonlySet<string> = new Set([
   'logIndex',
   'lostFromIndex',
   'message',
+  'nextTryAt',
   'nodeId',
   'offset',
   'op',

@@ -18,6 +18,7 @@ import {
 } from '../engine/index.ts';
 import type { RaftObserver } from '../raft/index.ts';
 import { AlertWebHook } from './alert-web-hook.ts';
+import { CallFailures } from './call-failures.ts';
 import type { FormatIdentity } from './command-line.ts';
 import type { Config } from './config.ts';
 import type { Metrics } from './metrics.ts';
@@ -53,6 +54,7 @@ class ProcessReplica implements Replica {
     const { config, log, fatal, metrics } = this.#ports;
     const settings = replicaConfig(config);
     this.status.phase('auditingLog');
+    const callFailures = new CallFailures(systemClock, log);
     const replica = await LocalReplica.open(
       {
         files: withFlushDelay(new NodeFiles(), config.log.injectedFlushDelayMs),
@@ -67,6 +69,7 @@ class ProcessReplica implements Replica {
         },
         caller: this.#caller,
         ...(this.#webHook === undefined ? {} : { alerts: this.#webHook }),
+        callEnded: (ended) => callFailures.ended(ended),
         raftObserver: observer(metrics),
         onApplied: (entry) => {
           // Every node applies; the one that leads has processed.

@@ -80,16 +80,14 @@ export class GrpcCall implements QueuedCall {
     try {
       const client = this.target.connections.client();
       this.#client = client;
-      this.#inflight = withoutStackTraces(() =>
-        client.makeUnaryRequest(
-          method,
-          passThrough,
-          ignoreAnswer,
-          message,
-          metadata,
-          { credentials: this.#leaseCheck(), deadline: this.#owner.wallMs() + timeoutMs },
-          (error) => this.#ended(error),
-        ),
+      this.#inflight = client.makeUnaryRequest(
+        method,
+        passThrough,
+        ignoreAnswer,
+        message,
+        metadata,
+        { credentials: this.#leaseCheck(), deadline: this.#owner.wallMs() + timeoutMs },
+        (error) => this.#ended(error),
       );
       this.#inflight.on('metadata', () => {
         this.#answered = true;
@@ -151,14 +149,19 @@ export class GrpcCall implements QueuedCall {
       const phase = this.#writtenAtMs === undefined ? ' while connecting' : '';
       return this.#unknown(`timeout after ${this.#request.timeoutMs} ms${phase}`);
     }
-    return this.#unknown(`${nameOf(code)}: ${details}`);
+    const outcome = this.#unknown(`${nameOf(code)}: ${details}`);
+    return this.#hasAnswer(error) ? { ...outcome, status: nameOf(code) } : outcome;
+  }
+
+  /** An answer without a message consists of trailers alone; errors made here have none. */
+  #hasAnswer(error: ServiceError | null): boolean {
+    return this.#answered || error === null || Object.keys(error.metadata.getMap()).length > 0;
   }
 
   /** What the call's end says about its target; a channel that is of no use any more is retired. */
   #reach(error: ServiceError | null): Reach {
     const { connections } = this.target;
-    // An answer without a message consists of trailers alone; errors made here have none.
-    if (this.#answered || error === null || Object.keys(error.metadata.getMap()).length > 0) {
+    if (error === null || this.#hasAnswer(error)) {
       connections.answeredAtMs = this.#owner.nowMs();
       return 'connected';
     }
@@ -189,7 +192,7 @@ export class GrpcCall implements QueuedCall {
     }
   }
 
-  #unknown(detail: string): CallOutcome {
+  #unknown(detail: string): Exclude<CallOutcome, NotSent> {
     return { kind: 'unknown', detail: this.#cut(detail), durationMs: this.#durationMs() };
   }
 
@@ -202,20 +205,6 @@ export class GrpcCall implements QueuedCall {
 
   #durationMs(): number {
     return this.#startedAtMs === undefined ? 0 : this.#owner.nowMs() - this.#startedAtMs;
-  }
-}
-
-/**
- * The library takes a stack trace at every call, for the text of an error that is not read here: a
- * tenth of what a call costs.
- */
-function withoutStackTraces<T>(start: () => T): T {
-  const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 0;
-  try {
-    return start();
-  } finally {
-    Error.stackTraceLimit = limit;
   }
 }
 

@@ -159,8 +159,13 @@ export class HttpCall implements Dispatcher.DispatchHandler, QueuedCall {
     this.settle(this.unknown(`${why} at the address of the redirect`));
   }
 
-  unknown(detail: string): CallOutcome {
-    return { kind: 'unknown', detail, durationMs: this.#durationMs() };
+  unknown(detail: string, status?: number): CallOutcome {
+    return {
+      kind: 'unknown',
+      detail,
+      durationMs: this.#durationMs(),
+      ...(status === undefined ? {} : { status: String(status) }),
+    };
   }
 
   /** The total time is over: the request is broken off and its connection freed. */
@@ -242,8 +247,10 @@ export class HttpCall implements Dispatcher.DispatchHandler, QueuedCall {
       this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
     const text = all.toString('utf8').trim();
     const { detailBytesMax } = this.#owner;
+    const kind = this.#read(this.#status, text);
     return {
-      kind: this.#read(this.#status, text),
+      kind,
+      ...(kind === 'unknown' ? { status: String(this.#status) } : {}),
       detail: all.length <= detailBytesMax ? text : all.toString('utf8', 0, detailBytesMax).trim(),
       durationMs: this.#durationMs(),
     };

@@ -127,18 +127,18 @@ export class HttpCaller implements ParticipantCaller {
 
   #redirected(call: HttpCall, status: number, location: string): void {
     if (call.redirectCount >= this.#config.redirectsMax) {
-      call.settle(call.unknown(`stopped after ${this.#config.redirectsMax} redirects`));
+      call.settle(call.unknown(`stopped after ${this.#config.redirectsMax} redirects`, status));
       return;
     }
     const url = redirectUrl(location, call.url);
     const refused = typeof url === 'string' ? url : this.#refusedByEgress(url);
     if (typeof url === 'string' || refused !== undefined) {
-      call.settle(call.unknown(`redirect not followed: ${refused ?? ''}`));
+      call.settle(call.unknown(`redirect not followed: ${refused ?? ''}`, status));
       return;
     }
     const target = this.#targets.find(url.origin);
     if (target === undefined || this.#targets.refusal(target) !== undefined) {
-      call.settle(call.unknown(`redirect not followed: no room at ${url.origin}`));
+      call.settle(call.unknown(`redirect not followed: no room at ${url.origin}`, status));
       return;
     }
     this.#follow(call, target, url, status === 307 || status === 308);

@@ -24,6 +24,11 @@ export type CallOutcome =
       readonly kind: 'success' | 'failure' | 'ongoing' | 'unknown';
       readonly detail: string;
       readonly durationMs: number;
+      /**
+       * Of an answer that says nothing: its HTTP status, or the name of its gRPC status. For operators;
+       * never recorded.
+       */
+      readonly status?: string;
     }
   /** Nothing was sent: the lease had ended when the request's turn came, or the queue was full. */
   | {

@@ -42,6 +42,7 @@ import {
 import type { ParticipantCaller } from '../participants/index.ts';
 import { createPatterns } from '../patterns/index.ts';
 import {
+  type EndedCall,
   type ProposeOutcome,
   Scheduler,
   type SchedulerConfig,
@@ -74,6 +75,8 @@ export interface ReplicaPorts extends StoragePorts {
   readonly caller: ParticipantCaller;
   /** Absent: nobody is alerted. */
   readonly alerts?: AlertSender;
+  /** Told of every call that was sent. */
+  readonly callEnded?: (ended: EndedCall) => void;
   readonly raftObserver?: RaftObserver;
   /** Every applied entry, after the parts of this replica have heard of it. */
   readonly onApplied?: (entry: AppliedEntry) => void;
@@ -276,7 +279,7 @@ export class LocalReplica {
     forward: ForwardTransport,
     bugs: ReplicaBugs,
   ): Scheduler {
-    const { clock, random, caller } = this.#ports;
+    const { clock, random, caller, callEnded } = this.#ports;
     return new Scheduler(
       {
         clock,
@@ -293,6 +296,7 @@ export class LocalReplica {
             forwardLateResult(forward, leaderId, gid, result);
         },
         ...(this.alerts === undefined ? {} : { alerts: this.alerts }),
+        ...(callEnded === undefined ? {} : { callEnded }),
         fatal: (error, context) => this.#fatal(error, context),
       },
       this.#config.scheduler,

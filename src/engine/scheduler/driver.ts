@@ -16,10 +16,16 @@
 
 import type { Cancel } from '../../raft/index.ts';
 import type { BranchResult, Command, Transaction } from '../machine/index.ts';
-import type { CallOutcome } from '../participants/index.ts';
+import type { BranchCall, CallOutcome } from '../participants/index.ts';
 import { isOwnCall, type NextActions, type Pattern } from '../patterns/index.ts';
 import { branchCall } from './branch-call.ts';
-import { emptyUrlResult, progressOf, resultOf, type StartedCall } from './branch-results.ts';
+import {
+  type CallEnd,
+  emptyUrlResult,
+  progressOf,
+  resultOf,
+  type StartedCall,
+} from './branch-results.ts';
 import type { SchedulerConfig } from './config.ts';
 import { abortedBeforeDecision, type SchedulerBugs } from './deliberate-bugs.ts';
 import type { ProposeOutcome, SchedulerPorts } from './ports.ts';
@@ -333,7 +339,10 @@ export class Driver {
     this.#ports.caller.call(request, mayWrite, (outcome) => {
       this.#inflightCount -= 1;
       run.inflight.delete(row);
-      this.#ended(run, pattern, call, outcome, generation);
+      const result = this.#ended(run, pattern, call, outcome, generation);
+      if (result !== undefined && outcome.kind !== 'notSent') {
+        this.#tellEnded(request, outcome, result);
+      }
     });
   }
 
@@ -343,13 +352,13 @@ export class Driver {
     call: StartedCall,
     outcome: CallOutcome,
     generation: number,
-  ): void {
+  ): BranchResult | undefined {
     const current = generation === this.#generation;
     if (outcome.kind === 'notSent') {
       if (current) {
         this.#notSent(run, pattern, call, outcome);
       }
-      return;
+      return undefined;
     }
     const computed = resultOf(run.transaction, pattern, call, outcome, {
       nowMs: this.#ports.logTimeNowMs(),
@@ -364,6 +373,13 @@ export class Driver {
     } else {
       this.#ports.forwardResult(run.gid, result);
     }
+    return result;
+  }
+
+  #tellEnded(call: BranchCall, end: CallEnd, { attempt, retryAtMs }: BranchResult): void {
+    const retryInMs =
+      retryAtMs === undefined ? undefined : Math.max(0, retryAtMs - this.#ports.logTimeNowMs());
+    this.#ports.callEnded?.({ call, end, attempt, retryInMs });
   }
 
   /** Nothing was sent: tried again without counting as an attempt. */

@@ -4,6 +4,7 @@ export type { SchedulerBugs } from './deliberate-bugs.ts';
 export type { Explanation, SchedulerStats } from './explanation.ts';
 export type {
   DueEntry,
+  EndedCall,
   Page,
   ProposeOutcome,
   Proposer,

@@ -3,8 +3,9 @@
 import type { Clock, Fatal, Random } from '../../raft/index.ts';
 import type { AlertDesk } from '../alerts/index.ts';
 import type { BranchResult, Command, Transaction } from '../machine/index.ts';
-import type { ParticipantCaller } from '../participants/index.ts';
+import type { BranchCall, ParticipantCaller } from '../participants/index.ts';
 import type { Patterns } from '../patterns/index.ts';
+import type { CallEnd } from './branch-results.ts';
 
 export interface DueEntry {
   readonly gid: string;
@@ -44,6 +45,15 @@ export interface Proposer {
   propose(command: Command, done: (outcome: ProposeOutcome) => void): void;
 }
 
+/** A call that was sent, as an operator is told of it. */
+export interface EndedCall {
+  readonly call: BranchCall;
+  readonly end: CallEnd;
+  readonly attempt: number;
+  /** Undefined: it is not tried again by itself. */
+  readonly retryInMs: number | undefined;
+}
+
 export interface SchedulerPorts {
   readonly clock: Clock;
   readonly random: Random;
@@ -59,5 +69,7 @@ export interface SchedulerPorts {
   readonly forwardResult: (gid: string, result: BranchResult) => void;
   /** Absent: nobody is alerted. */
   readonly alerts?: AlertDesk;
+  /** Told of every call that was sent, and when it is tried again. Must not throw. */
+  readonly callEnded?: (ended: EndedCall) => void;
   readonly fatal: Fatal;
 }
