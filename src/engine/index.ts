@@ -12,6 +12,7 @@ export {
   formatDirectory,
   type Identity,
   NodeFiles,
+  requireFormatted,
 } from './log/index.ts';
 export type {
   AppliedEntry,

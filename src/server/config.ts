@@ -107,7 +107,9 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
   readEnvironment(sources.environment, findings);
   readFlags(sources.flags, findings);
 
+  const hasUnreadSources = findings.problems.length > 0 && findings.assignments.length === 0;
   const chosen = winners(findings);
+  const unread: string[] = [];
   const values = new Map<string, SettingValue>();
   const origins = new Map<string, string>();
   for (const [path, setting] of SETTINGS) {
@@ -119,13 +121,17 @@ export function loadConfig(sources: ConfigSources): LoadedConfig {
       values.set(path, parsed.value);
       origins.set(path, assignment.origin);
     } else {
+      unread.push(path);
       findings.problems.push(
         `${assignment.origin}: ${assignment.name} ${parsed.complaint}${dtmRule(assignment)}`,
       );
     }
   }
   const config = assemble(values);
-  if (findings.problems.length === 0) findings.problems.push(...configProblems(config));
+  // A rule that quotes a setting which could not be read would complain of its default.
+  const isKnown = (problem: string): boolean =>
+    !unread.some((path) => problem.includes(path)) && !hasUnreadSources;
+  findings.problems.push(...configProblems(config).filter(isKnown));
   if (findings.problems.length > 0) throw new ConfigError(findings.problems);
   return { config, origins, warnings: findings.warnings };
 }

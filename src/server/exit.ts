@@ -4,6 +4,8 @@ export const EXIT = {
   ok: 0,
   /** The data directory is wiped, foreign or damaged beyond what this node may decide alone. */
   dataRefused: 65,
+  /** Another process has the data directory or a port; a person must say which one is to run. */
+  inUse: 69,
   brokenInvariant: 70,
   /** Try again later: out of space, or a replica that must be rebuilt. Launchers restart on it. */
   temporary: 75,
@@ -23,6 +25,10 @@ const BY_CODE: ReadonlyMap<unknown, ExitCode> = new Map<unknown, ExitCode>([
   ['IDENTITY_MISMATCH', EXIT.dataRefused],
   ['UNKNOWN_FORMAT', EXIT.dataRefused],
   ['STATE_FORMAT_UNKNOWN', EXIT.dataRefused],
+  ['DATA_IN_USE', EXIT.inUse],
+  ['STATE_LOCKED', EXIT.inUse],
+  ['ADDRESS_IN_USE', EXIT.inUse],
+  ['ADDRESS_REFUSED', EXIT.config],
   ['STATE_NO_SPACE', EXIT.temporary],
   ['REBUILD', EXIT.temporary],
 ]);

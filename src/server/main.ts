@@ -22,12 +22,34 @@ const THREADS_MIN = 16;
 const HEAP_GROWING_PERCENT = 60;
 
 /** Flushes, LevelDB, dns and fs share libuv's threads; Node reads the size only at its start. */
-function checkThreadPool(): void {
-  const size = Number(process.env['UV_THREADPOOL_SIZE'] ?? 4);
-  if (size >= THREADS_MIN) return;
-  throw new ConfigError([
-    `UV_THREADPOOL_SIZE is ${size}, must be at least ${THREADS_MIN} in the environment: start with UV_THREADPOOL_SIZE=${THREADS_MIN}`,
-  ]);
+function threadPoolProblems(): readonly string[] {
+  const text = process.env['UV_THREADPOOL_SIZE'];
+  if (text !== undefined && Number(text) >= THREADS_MIN) return [];
+  return [
+    `UV_THREADPOOL_SIZE is ${text === undefined ? 'not set' : JSON.stringify(text)}, must be at least ${THREADS_MIN} in the environment: start with UV_THREADPOOL_SIZE=${THREADS_MIN}`,
+  ];
+}
+
+/** All that keeps a node from running with these settings, at once. */
+function readRunConfig(line: Parameters<typeof readConfig>[0]): LoadedConfig {
+  const problems = [...threadPoolProblems()];
+  try {
+    const loaded = readConfig(line);
+    if (problems.length === 0) return loaded;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    problems.unshift(...error.problems);
+  }
+  throw new ConfigError(problems);
+}
+
+/** The settings are printed also where the environment is wrong: that has no line of its own. */
+function print(loaded: LoadedConfig): void {
+  process.stdout.write(printConfig(loaded));
+  const problems = threadPoolProblems();
+  if (problems.length === 0) return;
+  process.stderr.write(`assent-node: ${new ConfigError(problems).message}\n`);
+  process.exitCode = EXIT.config;
 }
 
 function readConfig(line: {
@@ -54,7 +76,6 @@ function createFatal(log: NodeLog): Fatal {
 }
 
 async function run(loaded: LoadedConfig): Promise<void> {
-  checkThreadPool();
   setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
   const { config } = loaded;
   const { level, outputs } = config.logging;
@@ -96,12 +117,11 @@ async function main(words: readonly string[]): Promise<void> {
       process.stdout.write(`${VERSION}\n`);
       return;
     case 'printConfig':
-      process.stdout.write(printConfig(readConfig(line)));
-      return;
+      return print(readConfig(line));
     case 'format':
       return format(line);
     case 'run':
-      return run(readConfig(line));
+      return run(readRunConfig(line));
   }
 }
 

@@ -11,8 +11,14 @@ import { type ApiServer, createApiServer } from './api/index.ts';
 import type { Config } from './config.ts';
 import { createGrpcServer, type GrpcServer } from './grpc/index.ts';
 import { Health } from './health.ts';
+import { listening } from './listening.ts';
 import { Metrics } from './metrics.ts';
 import type { Replica, ReplicaFactory } from './replica.ts';
+
+const API_KEYS = {
+  http: { host: 'listen.host', port: 'listen.httpPort' },
+  grpc: { host: 'listen.host', port: 'listen.grpcPort' },
+} as const;
 
 export interface NodeParts {
   readonly config: Config;
@@ -47,9 +53,14 @@ export class Node {
   async start(): Promise<void> {
     const { config, log, version } = this.#parts;
     const { host, httpPort, grpcPort } = config.listen;
-    const bound = await this.#api.listen({ host, port: httpPort });
+    await this.#replica.claim();
+    const bound = await listening({ host, port: httpPort, keys: API_KEYS.http }, (address) =>
+      this.#api.listen(address),
+    );
     log.info({ address: bound.address, port: bound.port, version }, 'the HTTP API listens');
-    const grpc = await this.#grpc.listen({ host, port: grpcPort });
+    const grpc = await listening({ host, port: grpcPort, keys: API_KEYS.grpc }, (address) =>
+      this.#grpc.listen(address),
+    );
     log.info({ address: grpc.address, port: grpc.port }, 'the gRPC API listens');
     this.#coordinator = await this.#replica.open();
     log.info({}, 'the replica is open');

@@ -15,12 +15,15 @@ import {
   type ParticipantCaller,
   ProtocolCaller,
   type ReplicaSelf,
+  requireFormatted,
 } from '../engine/index.ts';
 import type { RaftObserver } from '../raft/index.ts';
 import { AlertWebHook } from './alert-web-hook.ts';
 import { CallFailures } from './call-failures.ts';
 import type { FormatIdentity } from './command-line.ts';
 import type { Config } from './config.ts';
+import { DataDirectoryClaim } from './data-directory-claim.ts';
+import { listening } from './listening.ts';
 import type { Metrics } from './metrics.ts';
 import { ObservedCaller } from './observed-caller.ts';
 import { PeerNetwork, type PeerObserver } from './peer/index.ts';
@@ -28,6 +31,8 @@ import type { Replica, ReplicaFactory, ReplicaPorts } from './replica.ts';
 import { participantsConfig, peerLimits, replicaConfig } from './replica-config.ts';
 import { ReplicaStatus } from './replica-status.ts';
 import { systemClock, systemRandom, withFlushDelay } from './system-ports.ts';
+
+const PEER_KEYS = { host: 'listen.peerHost', port: 'listen.peerPort' } as const;
 
 /** Two processes with one identity would vote twice. */
 class ForeignDataError extends Error {
@@ -42,12 +47,19 @@ class ProcessReplica implements Replica {
   readonly #webHook: AlertWebHook | undefined;
   #network: PeerNetwork | undefined;
   #replica: LocalReplica | undefined;
+  #claim: DataDirectoryClaim | undefined;
 
   constructor(ports: ReplicaPorts) {
     this.#ports = ports;
     this.#caller = new ObservedCaller(participantCaller(ports.config), ports.metrics);
     this.#webHook = alertWebHook(ports.config);
     this.status = new ReplicaStatus(ports.config.node.id, systemClock, this.#caller);
+  }
+
+  async claim(): Promise<void> {
+    const { dataDir } = this.#ports.config.node;
+    await requireFormatted(new NodeFiles(), dataDir);
+    this.#claim = await DataDirectoryClaim.take(dataDir);
   }
 
   async open(): Promise<Coordinator> {
@@ -87,7 +99,8 @@ class ProcessReplica implements Replica {
     const network = this.#network;
     if (network === undefined) throw new Error('the replica opened without a network');
     this.status.opened(replica, network);
-    await network.listen();
+    const { peerHost, peerPort } = config.listen;
+    await listening({ host: peerHost, port: peerPort, keys: PEER_KEYS }, () => network.listen());
     replica.start();
     this.status.phase('running');
     return replica.coordinator;
@@ -106,6 +119,7 @@ class ProcessReplica implements Replica {
         await this.#caller.close();
         await this.#webHook?.close();
         await this.#network?.close();
+        await this.#claim?.release();
       })(),
     );
   }

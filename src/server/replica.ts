@@ -19,6 +19,8 @@ export interface ReplicaPorts {
 export interface Replica {
   /** Answers at once, also before `open`. */
   readonly status: NodeStatusSource;
+  /** Rejects, before anything is opened or listens, where the data directory cannot be this node's. */
+  claim(): Promise<void>;
   /** Opens log and state, starts consensus and the peer port. Rejects: the process ends. */
   open(): Promise<Coordinator>;
   /** Resolves when another node leads, this one did not, or after `timeoutMs`. */

@@ -4,7 +4,12 @@ export { LogError, type LogErrorCode } from './errors.ts';
 export { type FormatOptions, formatDirectory } from './format-directory.ts';
 export type { Identity } from './identity.ts';
 export { NodeFiles } from './node-files.ts';
-export { type OpenedSegmentedLog, type OpenLogOptions, openLog } from './opening.ts';
+export {
+  type OpenedSegmentedLog,
+  type OpenLogOptions,
+  openLog,
+  requireFormatted,
+} from './opening.ts';
 export type { FileHandle, Files } from './ports.ts';
 export type { FlushMark, Installed } from './records.ts';
 export {

@@ -47,19 +47,31 @@ export interface OpenedSegmentedLog {
   readonly marks: LogMarks;
 }
 
-/** @throws {NOT_FORMATTED} or {IDENTITY_LOST} */
-async function openIdentity({ files, directory, logger }: OpenLogOptions): Promise<Identity> {
+/**
+ * Reads names only: nothing is opened, repaired or counted.
+ *
+ * @throws {NOT_FORMATTED} or {IDENTITY_LOST}
+ */
+export async function requireFormatted(
+  files: Files,
+  directory: string,
+): Promise<readonly string[]> {
   const names = await files.list(directory);
   const missing = [IDENTITY_NAME, SLOTS_NAME].filter((name) => !names.includes(name));
   const interrupted = missing.includes(IDENTITY_NAME) && names.includes(FORMATTING_NAME);
   if (missing.length === 2 || interrupted)
     throw new LogError(
       'NOT_FORMATTED',
-      `${directory} is not formatted. A new cluster is formatted once, with --format; a node that lost its data must not return empty under its old identity, because it would forget what it voted and acknowledged`,
+      `${directory} is not formatted. A new cluster is formatted once, with --format --cluster-id ID --voters 1=BIRTH,… and the same settings; a node that lost its data must not return empty under its old identity, because it would forget what it voted and acknowledged`,
     );
   if (missing.length === 1) {
     throw new LogError('IDENTITY_LOST', `${directory} has lost its ${missing.join()}`);
   }
+  return names;
+}
+
+async function openIdentity({ files, directory, logger }: OpenLogOptions): Promise<Identity> {
+  const names = await requireFormatted(files, directory);
   // Left by a formatting that ended just before its last step. Were it to stay, a directory that
   // loses its identity later would pass for one that may be formatted again.
   if (names.includes(FORMATTING_NAME)) await files.remove(`${directory}/${FORMATTING_NAME}`);

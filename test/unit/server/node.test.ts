@@ -13,6 +13,7 @@ function fixture() {
   let opened: (coordinator: Coordinator) => void = () => undefined;
   const replica: Replica = {
     status: statusSource(),
+    claim: async () => undefined,
     open: () => {
       steps.push('open');
       return new Promise((resolve) => {
