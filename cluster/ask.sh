@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # Asking the nodes how they are, and waiting for it. Sourced by lib.sh, never run.
 
-# Asks the nodes: ask MODE [N …]; modes are those of status.mjs.
+# Asks the nodes: ask MODE [N …]; modes are those of status.mjs. Only the process that we started is
+# believed: another cluster may answer on the port of a node that does not run.
 ask() {
   local mode="$1" id ids arguments=()
   shift
   ids="${*:-$(node_ids)}"
   for id in $ids; do
-    arguments+=("$id,$(http_port "$id"),$(node_pid "$id" || echo 0)")
+    arguments+=("$id,$(http_port "$id"),$(grpc_port "$id"),$(node_pid "$id" || echo 0)")
   done
   node "$CLUSTER_DIR/status.mjs" "$mode" "${arguments[@]}"
 }
@@ -15,6 +16,7 @@ ask() {
 # The number of the node that leads; fails when none does.
 leader_id() { ask leader; }
 node_live() { ask livez "$1"; }
+node_started() { ask startupz "$1"; }
 node_ready() { ask readyz "$1"; }
 
 # Resolves "leader" or a number to a node number.

@@ -4,18 +4,24 @@
 set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-usage 1 "cluster/format.sh N" "$@"
-[[ "${1:-}" =~ ^[1-9]$ ]] || die "expected the number of nodes, got '${1:-}'"
+usage 1 "[ASSENT_BASE_PORT=36789] cluster/format.sh 1|3|5" "$@"
+require_size "${1:-}"
+require_base_port
 [ -z "$(node_ids)" ] || die "$DATA_DIR already holds a cluster"
-[[ "$BASE_PORT" =~ ^[0-9]{4,5}$ && "$BASE_PORT" -lt 65400 ]] ||
-  die "ASSENT_BASE_PORT must be a port from 1000 to 65399, got '$BASE_PORT'"
 http_port_of() { echo $((BASE_PORT + 10 * ($1 - 1))); }
 random_id() { node -e 'console.log(require("node:crypto").randomBytes(8).toString("hex"))'; }
 cluster_id="$(random_id)"
+# What is formatted in part is no cluster, and nothing has run on it yet.
+give_up() {
+  local made
+  for made in $(seq "$size"); do rm --recursive --force "$(node_dir "$made")"; done
+  die "$*"
+}
+size="$1"
 voters=()
-for id in $(seq "$1"); do voters+=("$id=$(random_id)"); done
+for id in $(seq "$size"); do voters+=("$id=$(random_id)"); done
 voters_text="$(IFS=,; echo "${voters[*]}")"
-for id in $(seq "$1"); do
+for id in $(seq "$size"); do
   dir="$(node_dir "$id")"
   mkdir --parents "$dir"
   {
@@ -26,12 +32,12 @@ for id in $(seq "$1"); do
     echo "listen: { host: 127.0.0.1, peerPort: $(($(http_port_of "$id") + 2)) }"
     echo "cluster:"
     echo "  peers:"
-    for peer in $(seq "$1"); do
+    for peer in $(seq "$size"); do
       echo "    - { id: $peer, host: 127.0.0.1, port: $(($(http_port_of "$peer") + 2)) }"
     done
   } >"$dir/node.yaml"
   node "$ROOT_DIR/dist/server/main.js" --config "$dir/node.yaml" --format \
     --cluster-id "$cluster_id" --voters "$voters_text" >>"$dir/node.log" 2>&1 ||
-    die "formatting node $id failed; see $dir/node.log"
+    give_up "formatting node $id failed: $(node "$CLUSTER_DIR/last-words.mjs" <"$dir/node.log")"
 done
-echo "formatted a cluster of $1 (id $cluster_id) under $DATA_DIR"
+echo "formatted a cluster of $size (id $cluster_id) under $DATA_DIR"

@@ -4,7 +4,6 @@ set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage 1 "cluster/resume.sh N|leader" "$@"
-is_paused() { pid="$(node_pid "$1")" && grep --quiet '^State:[[:space:]]*T' "/proc/$pid/status"; }
 ids=()
 if [ "${1:-}" = leader ]; then
   for id in $(node_ids); do if is_paused "$id"; then ids+=("$id"); fi; done

@@ -1,16 +1,24 @@
-// Asks nodes for their state. Arguments: MODE id,port,pid …
-//   table, json   every node: role, term, indexes, lag, pid
+// Asks nodes for their state. Arguments: MODE id,httpPort,grpcPort,pid …
+//   table, json   every node: role, term, indexes, lag, pid, addresses
 //   leader        prints the id of the node that leads, or fails
-//   livez, readyz fails unless every named node answers that probe with 200
+//   livez, startupz, readyz
+//                 fails unless every named node answers that probe: it lives, is open, serves
+// Invariant: an answer counts only when the process of that pid listens there.
+
+import { isPaused, listensOn } from './listener.mjs.mts';
+
 const [, , mode, ...nodes] = process.argv;
 const TIMEOUT_MS = 1500;
 
 const get = (port, path) =>
   fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
 
-async function look({ id, port, pid }) {
-  const base = { id, pid: pid || null, http: `127.0.0.1:${port}` };
+async function look({ id, port, grpcPort, pid }) {
+  const addresses = { http: `127.0.0.1:${port}`, grpc: `127.0.0.1:${grpcPort}` };
+  const base = { id, pid: pid || null, ...addresses };
   if (!pid) return { ...base, state: 'down' };
+  if (isPaused(pid)) return { ...base, state: 'paused' };
+  if (!listensOn(pid, port)) return { ...base, state: 'no answer' };
   try {
     const response = await get(port, '/v1/node');
     return { ...base, state: 'up', ...(await response.json()) };
@@ -19,7 +27,8 @@ async function look({ id, port, pid }) {
   }
 }
 
-async function probe({ port }) {
+async function probe({ port, pid }) {
+  if (!pid || isPaused(pid) || !listensOn(pid, port)) return false;
   try {
     return (await get(port, `/${mode}`)).status === 200;
   } catch {
@@ -29,7 +38,7 @@ async function probe({ port }) {
 
 function printTable(seen) {
   const columns = ['id', 'state', 'role', 'term', 'lastIndex', 'commitIndex', 'appliedIndex'];
-  columns.push('lag', 'pid', 'http');
+  columns.push('lag', 'pid', 'http', 'grpc');
   const rows = [columns, ...seen.map((node) => columns.map((name) => String(node[name] ?? '-')))];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i].length)));
   for (const row of rows) {
@@ -47,10 +56,10 @@ function printTable(seen) {
 }
 
 const targets = nodes.map((argument) => {
-  const [id, port, pid] = argument.split(',').map(Number);
-  return { id, port, pid };
+  const [id, port, grpcPort, pid] = argument.split(',').map(Number);
+  return { id, port, grpcPort, pid };
 });
-if (mode === 'livez' || mode === 'readyz') {
+if (mode === 'livez' || mode === 'startupz' || mode === 'readyz') {
   process.exit((await Promise.all(targets.map(probe))).every(Boolean) ? 0 : 1);
 }
 const seen = await Promise.all(targets.map(look));

@@ -4,9 +4,10 @@
 set -uo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-usage 2 "cluster/supervise.sh N" "$@"
+usage 2 "cluster/supervise.sh N DATA_DIR" "$@"
 require_node "${1:-}"
 dir="$(node_dir "$1")"
+rm --force "$dir/node.exit"
 echo $$ >"$dir/supervisor.pid"
 
 backoff=1
@@ -24,5 +25,7 @@ while true; do
   sleep "$backoff"
   backoff=$((backoff * 2 > 30 ? 30 : backoff * 2))
 done
+# Left for start.sh, which may look only after the end.
+echo "$code" >"$dir/node.exit"
 rm --force "$dir/supervisor.pid"
 exit "$code"
