@@ -117,7 +117,8 @@ async function main(words: readonly string[]): Promise<void> {
       process.stdout.write(`${VERSION}\n`);
       return;
     case 'printConfig':
-      return print(readConfig(line));
+      print(readConfig(line));
+      return;
     case 'format':
       return format(line);
     case 'run':

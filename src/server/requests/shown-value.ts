@@ -2,6 +2,8 @@
 
 /** A short, one-line form of a value. */
 export function shownValue(value: unknown): string {
+  // JSON text may hold 1e400, which is read as infinite and would be shown as null.
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'a number out of range';
   const text = JSON.stringify(value) as string | undefined;
   if (text === undefined) return typeof value;
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;

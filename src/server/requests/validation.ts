@@ -14,6 +14,8 @@ const HEADER_BYTES_MAX = 8_192;
 
 // Control characters, and those that reorder or break a line where a gid is shown.
 const NOT_IN_A_GID = /[\p{Cc}\p{Cs}\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/u;
+// What is no text becomes this wherever it is read, in JSON, protobuf and queries: ids would meet in it.
+const REPLACEMENT = '\ufffd';
 const DROPPED_FROM_A_GID = /[\n\r;]/g;
 const PRINTABLE_ASCII = /^[ -~]*$/;
 
@@ -25,6 +27,9 @@ export function cleanGid(gid: string): string {
 function nameComplaint(name: string, field: string, bytesMax: number): string | undefined {
   if (name.length > bytesMax || Buffer.byteLength(name) > bytesMax) {
     return `${field} must be at most ${bytesMax} bytes, got ${shownValue(name)}`;
+  }
+  if (name.includes(REPLACEMENT)) {
+    return `${field} must be valid Unicode, got ${printable(name)}`;
   }
   if (NOT_IN_A_GID.test(name)) {
     return `${field} must not contain control characters, got ${printable(name)}`;
