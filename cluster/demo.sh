@@ -5,15 +5,18 @@ set -euo pipefail
 # shellcheck source=cluster/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage 0 "[SECONDS_OF_LOAD=15] cluster/demo.sh" "$@"
-"$CLUSTER_DIR/up.sh"
-ports="$(for id in $(node_ids); do http_port "$id"; done | paste --serial --delimiters=,)"
+seconds="${SECONDS_OF_LOAD:-15}"
+[[ "$seconds" =~ ^[1-9][0-9]{0,3}$ && "$seconds" -le 3600 ]] ||
+  die "SECONDS_OF_LOAD must be a number of seconds from 1 to 3600, got '$seconds'"
+"$CLUSTER_DIR/up.sh" || die "needs a whole cluster: see above"
+nodes="$(for id in $(node_ids); do echo "$id:$(http_port "$id")"; done | paste --serial --delimiters=,)"
 cd "$ROOT_DIR"
 echo
 echo "transfers between two banks through every node; the leader will be killed on the way"
 status=0
-node --import tsx cluster/demo/transfers.ts --nodes "$ports" --seconds "${SECONDS_OF_LOAD:-15}" \
-  --kill-script "$CLUSTER_DIR/kill.sh" --start-script "$CLUSTER_DIR/start.sh" || status=$?
-for id in $(node_ids); do "$CLUSTER_DIR/start.sh" "$id" >/dev/null; done
+node --import tsx cluster/demo/transfers.ts --data "$DATA_DIR" --nodes "$nodes" \
+  --seconds "$seconds" --scripts "$CLUSTER_DIR" || status=$?
+for id in $(node_ids); do "$CLUSTER_DIR/start.sh" "$id" >/dev/null || status=1; done
 echo
 "$CLUSTER_DIR/status.sh"
 cat <<EOM

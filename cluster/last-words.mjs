@@ -24,7 +24,7 @@ const isPlain = (line) => recordOf(line) === undefined && !/^\s+at |^Node\.js v/
 
 const last = lines.findLastIndex((line) => wordsOf(line) !== undefined);
 if (last === -1) {
-  console.log(lines.filter(isPlain).at(-1) ?? 'it did not say why');
+  console.log(lines.filter(isPlain).at(-1) ?? '');
 } else {
   // A message may have several lines: up to the stack, or to the next record.
   const rest = lines.slice(last + 1);

@@ -40,7 +40,7 @@ another process has that port: end it; the ports of this node are set in $dir/no
   if [ "$(cat "$dir/node.exit" 2>/dev/null)" = 65 ]; then hint="
 a node that lost its data cannot be admitted again yet; the other nodes work on while they are a
 majority, and cluster/wipe.sh followed by cluster/up.sh starts a new, empty cluster"; fi
-  die "node $id $1: $words
+  die "node $id $1${words:+: $words}
 see $log$hint"
 }
 

@@ -5,7 +5,8 @@
 //                 fails unless every named node answers that probe: it lives, is open, serves
 // Invariant: an answer counts only when the process of that pid listens there.
 
-import { isPaused, listensOn } from './listener.mjs.mts';
+// biome-ignore lint/correctness/useImportExtensions: listener.d.mts is only for the type checker
+import { isPaused, listensOn } from './listener.mjs';
 
 const [, , mode, ...nodes] = process.argv;
 const TIMEOUT_MS = 1500;

@@ -1,33 +1,40 @@
 // The demonstration: transfers between two banks through every node while the leader is killed, and
 // an account of every cent at the end. Exits 1 when anything is lost, doubled or half done.
 //
-// Usage: transfers.ts --nodes PORT,PORT,… --seconds N --clients N --kill-script FILE --start-script FILE
+// Usage: transfers.ts --data DIRECTORY --nodes ID:PORT,… --seconds N --clients N --scripts DIRECTORY
 // It is an ordinary dtm client: it knows nothing of leaders and repeats a request on another node
-// when one does not answer.
+// when one does not answer. It sends nothing to a process that is not a node of this cluster, and
+// waits for nothing without an end.
 
 import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { parseArgs } from 'node:util';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseArgs, promisify } from 'node:util';
 import { Agent, request } from 'undici';
 import type { Ledger } from './bank.ts';
+import { type DemoNode, nodesOf } from './own-nodes.ts';
 
 const { values } = parseArgs({
   options: {
-    nodes: { type: 'string', default: '36789,36799,36809' },
+    data: { type: 'string', default: 'cluster/data' },
+    nodes: { type: 'string', default: '1:36789,2:36799,3:36809' },
     seconds: { type: 'string', default: '15' },
     clients: { type: 'string', default: '16' },
-    'kill-script': { type: 'string' },
-    'start-script': { type: 'string' },
+    scripts: { type: 'string', default: 'cluster' },
   },
 });
-const nodes = values.nodes.split(',').map((port) => `http://127.0.0.1:${port}`);
+const nodes = nodesOf(values.data, values.nodes);
 const seconds = Number(values.seconds);
 const ACCOUNTS = 50;
 const OPENING_BALANCE = 10_000;
 const ANSWER_TIMEOUT_MS = 10_000;
 const GIVE_UP_MS = 60_000;
+const BANK_START_TIMEOUT_MS = 30_000;
+/** More than the scripts themselves wait for a node. */
+const SCRIPT_TIMEOUT_MS = 90_000;
+const LEADER_WAIT_MS = 15_000;
 const dispatcher = new Agent({ connections: 64, connectTimeout: 1000 });
 
 interface Transfer {
@@ -40,7 +47,7 @@ interface Transfer {
   status: string;
 }
 const transfers: Transfer[] = [];
-const seen = { answered: 0, repeats: 0, longestWaitMs: 0, leader: '' };
+const seen = { answered: 0, repeats: 0, longestWaitMs: 0, leader: '', settledAt: 0 };
 
 async function startBank(): Promise<{ url: string; child: ChildProcess }> {
   const child = spawn(
@@ -56,8 +63,21 @@ async function startBank(): Promise<{ url: string; child: ChildProcess }> {
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
+  child.once('exit', (code) => {
+    if (code !== 0) fail(new Error(`a bank ended by itself, exit ${String(code)}`));
+  });
+  const lines = createInterface({ input: child.stdout });
+  const signal = AbortSignal.timeout(BANK_START_TIMEOUT_MS);
+  const [line] = (await once(lines, 'line', { signal }).catch(() => {
+    throw new Error(`a bank did not start within ${BANK_START_TIMEOUT_MS / 1000} s`);
+  })) as [string];
   return { url: `http://127.0.0.1:${line.split(' ')[1] ?? ''}`, child };
+}
+
+/** The banks end with their standard input. */
+function fail(error: unknown): never {
+  console.error(`\ndemo: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
 }
 
 async function call(
@@ -77,6 +97,34 @@ async function call(
     status: response.statusCode,
     json: (await response.body.json()) as Record<string, unknown>,
   };
+}
+
+interface Asked {
+  readonly node: DemoNode | undefined;
+  /** Undefined: nobody answered. */
+  readonly answer: { readonly status: number; readonly json: Record<string, unknown> } | undefined;
+}
+
+/** Asks a node of ours; of a node that did not answer it is looked again whether it is ours. */
+async function ask(
+  number: number,
+  method: 'GET' | 'POST',
+  path: string,
+  body?: unknown,
+): Promise<Asked> {
+  const node = nodes[number % nodes.length];
+  if (node?.isOurs() !== true) return { node, answer: undefined };
+  const answer = await call(method, `${node.url}${path}`, body).catch(() => undefined);
+  if (answer === undefined) node.doubt();
+  return { node, answer };
+}
+
+function saidBy({ node, answer }: Asked): string {
+  const who = `node ${String(node?.id)}`;
+  if (answer !== undefined) return `${who}: ${answer.status} ${JSON.stringify(answer.json)}`;
+  return node?.isOurs() === true
+    ? `${who} does not answer`
+    : `${who} does not run: nobody, or another process, listens on its port`;
 }
 
 /** Repeats on the next node until one answers about the transaction (200 or 409). */
@@ -99,13 +147,15 @@ async function submit(transfer: Transfer, banks: readonly string[], first: numbe
   };
   const startedAt = performance.now();
   for (let attempt = 0; ; attempt += 1) {
-    const node = nodes[(first + attempt) % nodes.length] ?? '';
-    const answer = await call('POST', `${node}/api/dtmsvr/submit`, body).catch(() => undefined);
-    if (answer?.status === 200 || answer?.status === 409) break;
+    const asked = await ask(first + attempt, 'POST', '/api/dtmsvr/submit', body);
+    if (asked.answer?.status === 200 || asked.answer?.status === 409) break;
     seen.repeats += 1;
-    if (performance.now() - startedAt > GIVE_UP_MS)
-      throw new Error(`${transfer.gid}: no answer within ${GIVE_UP_MS} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    if (performance.now() - startedAt > GIVE_UP_MS) {
+      throw new Error(
+        `no node took transfer ${transfer.gid} within ${GIVE_UP_MS / 1000} s; the last: ${saidBy(asked)}`,
+      );
+    }
+    await delay(20);
   }
   seen.answered += 1;
   seen.longestWaitMs = Math.max(seen.longestWaitMs, performance.now() - startedAt);
@@ -133,20 +183,18 @@ async function client(
   }
 }
 
-/** The final status of every transfer, from any node; waits for those that still run. */
+/** The final status of a transfer, from any node; waits while it runs, and others come to an end. */
 async function settle(transfer: Transfer, first: number): Promise<void> {
-  const giveUpAt = performance.now() + GIVE_UP_MS;
-  for (let attempt = 0; performance.now() < giveUpAt; attempt += 1) {
-    const node = nodes[(first + attempt) % nodes.length] ?? '';
-    const answer = await call('GET', `${node}/api/dtmsvr/query?gid=${transfer.gid}`).catch(
-      () => undefined,
-    );
+  for (let attempt = 0; performance.now() - seen.settledAt < GIVE_UP_MS; attempt += 1) {
+    const path = `/api/dtmsvr/query?gid=${transfer.gid}`;
+    const { answer } = await ask(first + attempt, 'GET', path);
     const found = answer?.json['transaction'] as { status: string } | null | undefined;
     if (found?.status === 'succeed' || found?.status === 'failed') {
       transfer.status = found.status;
+      seen.settledAt = performance.now();
       return;
     }
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await delay(100);
   }
 }
 
@@ -156,22 +204,38 @@ function progress(startedAt: number): void {
   process.stdout.write(process.stdout.isTTY ? `\r${line}\u001b[K` : `${line}\n`);
 }
 
-async function runScript(script: string | undefined, argument: string): Promise<string> {
-  if (script === undefined) return '';
-  const child = spawn(script, [argument], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  return line;
+/** What the script says; its failure is ours, in its words. */
+async function runScript(name: string, argument: string): Promise<string> {
+  const options = { timeout: SCRIPT_TIMEOUT_MS };
+  try {
+    return (await promisify(execFile)(`${values.scripts}/${name}`, [argument], options)).stdout;
+  } catch (error) {
+    const said = (error as { readonly stderr?: string }).stderr?.trim();
+    throw new Error(said || `${name} ${argument} did not end within ${SCRIPT_TIMEOUT_MS / 1000} s`);
+  }
+}
+
+/** Who leads may be in the balance for a moment. */
+async function killLeader(): Promise<string> {
+  const giveUpAt = performance.now() + LEADER_WAIT_MS;
+  for (;;) {
+    try {
+      return await runScript('kill.sh', 'leader');
+    } catch (error) {
+      if (performance.now() > giveUpAt) throw error;
+      await delay(200);
+    }
+  }
 }
 
 /** Kills the leader after a third of the run and starts that node again after another third. */
 async function disturb(thirdMs: number): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, thirdMs));
-  const said = await runScript(values['kill-script'], 'leader');
-  const node = /node (\d+)/.exec(said)?.[1];
-  if (node === undefined) return;
+  await delay(thirdMs);
+  const node = /node (\d+)/.exec(await killLeader())?.[1] ?? '';
+  nodes.find(({ id }) => id === Number(node))?.doubt();
   seen.leader = ` · leader (node ${node}) killed`;
-  await new Promise((resolve) => setTimeout(resolve, thirdMs));
-  await runScript(values['start-script'], node);
+  await delay(thirdMs);
+  await runScript('start.sh', node);
   seen.leader += ', started again';
 }
 
@@ -205,14 +269,15 @@ async function main(): Promise<number> {
   const until = startedAt + seconds * 1000;
   const timer = setInterval(() => progress(startedAt), process.stdout.isTTY ? 200 : 1000);
   const disturbed = disturb((seconds * 1000) / 3);
-  await Promise.all(
-    Array.from({ length: Number(values.clients) }, (_, i) => client(i, urls, until, run)),
-  );
-  await disturbed;
+  await Promise.all([
+    disturbed,
+    ...Array.from({ length: Number(values.clients) }, (_, i) => client(i, urls, until, run)),
+  ]);
   clearInterval(timer);
   progress(startedAt);
   process.stdout.write('\n\nasking every node for every transfer…\n');
   const queue = [...transfers.entries()];
+  seen.settledAt = performance.now();
   const settleNext = async (): Promise<void> => {
     for (let next = queue.pop(); next !== undefined; next = queue.pop())
       await settle(next[1], next[0]);
@@ -253,5 +318,5 @@ function report(ledgers: readonly Ledger[]): number {
   return errors.length === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = await main().catch(fail);
 await dispatcher.close();
