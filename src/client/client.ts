@@ -9,6 +9,7 @@ import { type Credentials, GrpcChannels } from './coordinator/grpc-channels.ts';
 import { GrpcCoordinator } from './coordinator/grpc-coordinator.ts';
 import { HttpCoordinator, httpEndpoint } from './coordinator/http-coordinator.ts';
 import { UsageError } from './errors.ts';
+import { checkClientOptions } from './given.ts';
 import { Msg, type MsgOptions } from './msg.ts';
 import { Saga, type SagaOptions } from './saga.ts';
 import { runTcc, Tcc } from './tcc.ts';
@@ -51,6 +52,7 @@ export class DtmClient {
   readonly #foreign = new Map<string, Context>();
 
   constructor(options: ClientOptions) {
+    checkClientOptions(options);
     this.#options = options;
     this.#channels = new GrpcChannels(options.credentials);
     const caller = new BranchCaller(this.#channels, options.branchTimeoutMs ?? BRANCH_TIMEOUT_MS);

@@ -3,6 +3,7 @@
 import type { BranchCaller } from './branch-caller.ts';
 import type { CallOptions, Coordinator } from './coordinator/coordinator.ts';
 import { newGid } from './gid.ts';
+import { checkStartOptions } from './given.ts';
 import { checkGid, type TransactionOptions, type TransactionType } from './transaction.ts';
 
 /** dtm on SQL stores has room for 1024 (dtm reference §12.23). */
@@ -27,6 +28,7 @@ export interface Started {
 }
 
 export function started(transactionType: TransactionType, options: StartOptions): Started {
+  checkStartOptions(options);
   return { gid: checkGid(options.gid ?? newGid()), transactionType, options };
 }
 

@@ -79,7 +79,8 @@ export class RefusedError extends DtmError {
   readonly code = 'REFUSED';
 
   constructor(message: string, outcome: Outcome, cause?: unknown) {
-    super(withoutWord(message, FAILURE_WORD), outcome, cause);
+    // A reason that was nothing but the word leaves the colon before it.
+    super(withoutWord(message, FAILURE_WORD).replace(/:\s*$/, ''), outcome, cause);
   }
 }
 

@@ -6,6 +6,7 @@ import { Branch } from './branch.ts';
 import { abortAfter, type Context, type Started, type StartOptions, started } from './context.ts';
 import type { CallOptions } from './coordinator/coordinator.ts';
 import { FailureError, messageOf, UsageError } from './errors.ts';
+import { checkStep, checkText, checkUrl } from './given.ts';
 import { type Payload, payloadBytes, type Step, type TransactionRequest } from './transaction.ts';
 
 const LOCAL_BRANCH = { branchId: '00', op: 'msg' } as const;
@@ -43,7 +44,10 @@ export class Msg {
     return this.#transaction.gid;
   }
 
-  add({ action, payload }: MsgStep): this {
+  add(step: MsgStep): this {
+    checkStep(step, 'a step of a message');
+    const { action, payload } = step;
+    checkUrl(action, 'action');
     this.#steps.push({ action });
     this.#payloads.push(payloadBytes(payload));
     return this;
@@ -51,10 +55,12 @@ export class Msg {
 
   /** To every subscriber that the topic has when the message is prepared or submitted. */
   addTopic(topic: string, payload?: Payload): this {
+    checkText(topic, 'topic');
     return this.add({ action: `topic://${topic}`, payload });
   }
 
   async prepare(queryPrepared: string, options: CallOptions = {}): Promise<void> {
+    checkUrl(queryPrepared, 'queryPrepared');
     await this.#context.coordinator.prepare(this.#request(queryPrepared), options);
   }
 

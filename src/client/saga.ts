@@ -5,6 +5,7 @@
 import { type Context, type Started, type StartOptions, started } from './context.ts';
 import type { CallOptions } from './coordinator/coordinator.ts';
 import { UsageError } from './errors.ts';
+import { checkStep, checkUrl } from './given.ts';
 import { type Payload, payloadBytes, type Step, type TransactionRequest } from './transaction.ts';
 
 export interface SagaStep {
@@ -37,7 +38,11 @@ export class Saga {
     return this.#transaction.gid;
   }
 
-  add({ action, compensate = '', payload }: SagaStep): this {
+  add(step: SagaStep): this {
+    checkStep(step, 'a step of a saga');
+    const { action, compensate = '', payload } = step;
+    checkUrl(action, 'action');
+    checkUrl(compensate, 'compensate');
     this.#steps.push({ action, compensate });
     this.#payloads.push(payloadBytes(payload));
     return this;

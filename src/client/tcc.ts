@@ -7,6 +7,7 @@ import { abortAfter, type Context, type Started, type StartOptions, started } fr
 import type { CallOptions } from './coordinator/coordinator.ts';
 import { messageOf } from './errors.ts';
 import { BranchIds } from './gid.ts';
+import { checkStep, checkUrl } from './given.ts';
 import { type Payload, payloadBytes } from './transaction.ts';
 
 export interface TccBranch extends CallOptions {
@@ -36,6 +37,8 @@ export class Tcc {
 
   /** Registers the branch, then tries it: a try is never made that nobody would cancel. */
   async callBranch(branch: TccBranch): Promise<BranchReply> {
+    checkStep(branch, 'a branch of a TCC');
+    for (const op of ['try', 'confirm', 'cancel'] as const) checkUrl(branch[op], op);
     const { coordinator, caller } = this.#context;
     const { gid, transactionType, options } = this.#transaction;
     const branchId = this.#ids.next();

@@ -3,6 +3,7 @@
 // Source: dtm reference §1.3 (fields), §5.3 (options).
 
 import { UsageError } from './errors.ts';
+import { checkText } from './given.ts';
 
 export type TransactionType = 'saga' | 'tcc' | 'msg' | 'xa' | 'workflow';
 
@@ -73,6 +74,7 @@ export function payloadText(payload: Uint8Array, what: string): string {
 }
 
 export function checkGid(gid: string): string {
+  checkText(gid, 'gid', 'text that is not empty');
   if (gid === '') throw new UsageError('the gid is empty');
   // The coordinator deletes these from gids over HTTP (dtm reference §1.1): ids would no longer match.
   if (/[\n\r;]/.test(gid)) throw new UsageError('a gid has no line breaks and no semicolons');

@@ -7,6 +7,7 @@ import { abortAfter, type Context, type Started, type StartOptions, started } fr
 import type { CallOptions } from './coordinator/coordinator.ts';
 import { messageOf } from './errors.ts';
 import { BranchIds } from './gid.ts';
+import { checkStep, checkUrl } from './given.ts';
 import { type Payload, payloadBytes } from './transaction.ts';
 
 export interface XaBranch extends CallOptions {
@@ -33,6 +34,8 @@ export class Xa {
   }
 
   async callBranch(branch: XaBranch): Promise<BranchReply> {
+    checkStep(branch, 'a branch of an XA transaction');
+    checkUrl(branch.url, 'url');
     const { coordinator, caller } = this.#context;
     const { gid, transactionType, options } = this.#transaction;
     return await caller.call({

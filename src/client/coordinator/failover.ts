@@ -27,6 +27,9 @@ export const FAILOVER_DEFAULTS = {
 /** An attempt that is cut off tells nothing, and makes the outcome unknown: one needs this long. */
 const LAST_ATTEMPT_MS_MIN = 200;
 
+/** Of one endpoint's answer in the message of the error. */
+const ANSWER_CHARS_MAX = 300;
+
 /** Thrown by an attempt that got no answer about the request: another endpoint may give one. */
 export class AttemptError extends Error {
   override readonly name = 'AttemptError';
@@ -63,7 +66,9 @@ export class Failover {
   /** `attempt` throws an AttemptError where another endpoint is to be asked; all else is final. */
   async run<T>(attempt: (attempt: Attempt) => Promise<T>, signal?: AbortSignal): Promise<T> {
     const { endpoints, totalTimeoutMs } = this.#options;
-    const giveUpAtMs = performance.now() + totalTimeoutMs;
+    const startedAtMs = performance.now();
+    const giveUpAtMs = startedAtMs + totalTimeoutMs;
+    const lastAnswers = new Map<string, string>();
     let outcome: Outcome = 'none';
     for (let tried = 1; ; tried += 1) {
       throwIfCancelled(signal, outcome);
@@ -73,13 +78,17 @@ export class Failover {
         return await this.#once(attempt, { endpoint, remainingMs, outcome, signal });
       } catch (error) {
         if (!(error instanceof AttemptError)) throw error;
+        lastAnswers.set(endpoint, error.message);
         if (error.outcome === 'unknown') outcome = 'unknown';
         throwIfCancelled(signal, outcome);
         // Two requests that failed at one endpoint move on from it once.
         if (this.current === endpoint) this.#current += 1;
         const pauseMs = tried % endpoints.length === 0 ? this.#pauseMs(tried) : 0;
         if (performance.now() + pauseMs + LAST_ATTEMPT_MS_MIN >= giveUpAtMs) {
-          throw new UnavailableError(`no endpoint answered: ${error.message}`, outcome, error);
+          const spentMs = Math.round(performance.now() - startedAtMs);
+          const after = `${tried} attempts in ${spentMs} ms (totalTimeoutMs is ${totalTimeoutMs})`;
+          const message = `no endpoint answered in ${after}: ${answersText(lastAnswers)}`;
+          throw new UnavailableError(message, outcome, error);
         }
         await pause(pauseMs, signal);
       }
@@ -119,6 +128,16 @@ export class Failover {
     const fullMs = Math.min(pauseMsMax, pauseMs * 2 ** rounds);
     return fullMs / 2 + (Math.random() * fullMs) / 2;
   }
+}
+
+/** The last that each endpoint said, or was said of it. */
+function answersText(lastAnswers: ReadonlyMap<string, string>): string {
+  return [...lastAnswers]
+    .map(([endpoint, message]) => {
+      const text = message.slice(0, ANSWER_CHARS_MAX);
+      return text.includes(endpoint) ? text : `${endpoint} said ${text}`;
+    })
+    .join('; ');
 }
 
 function throwIfCancelled(signal: AbortSignal | undefined, outcome: Outcome): void {

@@ -35,6 +35,12 @@ function outcomeOf(error: unknown): Outcome {
   return codes.length > 0 && codes.every((code) => NOT_SENT.has(code)) ? 'none' : 'unknown';
 }
 
+/** The error of a host with several addresses has no text of its own. */
+function reasonText(reason: unknown): string {
+  const text = messageOf(reason);
+  return text === '' ? codesOf(reason).join(', ') : text;
+}
+
 /** Names match in any case: what is given takes the place of ours. */
 function headersWith(given: Readonly<Record<string, string>> = {}): Headers {
   const headers = new Headers({ 'content-type': 'application/json', accept: 'application/json' });
@@ -56,6 +62,6 @@ export async function sendHttp(request: HttpRequest): Promise<HttpAnswer> {
     return { status: response.status, bytes, text: bytes.toString() };
   } catch (error) {
     const reason = error instanceof Error && error.cause !== undefined ? error.cause : error;
-    throw new AttemptError(`${method} ${url}: ${messageOf(reason)}`, outcomeOf(error), error);
+    throw new AttemptError(`${method} ${url}: ${reasonText(reason)}`, outcomeOf(error), error);
   }
 }
