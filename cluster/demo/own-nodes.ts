@@ -23,7 +23,9 @@ export class DemoNode {
   }
 
   isOurs(): boolean {
-    this.#believed ||= listensOn(this.#pid(), this.#port);
+    if (this.#believed) return true;
+    const pid = this.#pid();
+    this.#believed = pid !== undefined && listensOn(pid, this.#port);
     return this.#believed;
   }
 
@@ -32,11 +34,11 @@ export class DemoNode {
     this.#believed = false;
   }
 
-  #pid(): number {
+  #pid(): number | undefined {
     try {
       return Number(readFileSync(this.#pidFile, 'utf8'));
     } catch {
-      return 0; // it does not run
+      return undefined; // it does not run
     }
   }
 }
