@@ -19,11 +19,14 @@ import {
   sqliteBarrier,
 } from 'assent/client';
 import Database from 'libsql';
+import { given } from './lib/given.ts';
 
-const { values } = parseArgs({
-  options: { url: { type: 'string', multiple: true, default: ['127.0.0.1:36790'] } },
-});
-const client = new DtmClient({ endpoints: values.url, protocol: 'grpc' });
+const { values } = given(() =>
+  parseArgs({
+    options: { url: { type: 'string', multiple: true, default: ['127.0.0.1:36790'] } },
+  }),
+);
+const client = given(() => new DtmClient({ endpoints: values.url, protocol: 'grpc' }));
 
 interface Transfer {
   readonly amount: number;

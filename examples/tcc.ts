@@ -21,12 +21,15 @@ import {
   sqliteBarrier,
 } from 'assent/client';
 import Database from 'libsql';
+import { given } from './lib/given.ts';
 
-const { values } = parseArgs({
-  options: { url: { type: 'string', multiple: true, default: ['http://127.0.0.1:36789'] } },
-});
+const { values } = given(() =>
+  parseArgs({
+    options: { url: { type: 'string', multiple: true, default: ['http://127.0.0.1:36789'] } },
+  }),
+);
 // A try that takes longer is given up, and the transaction with it.
-const client = new DtmClient({ endpoints: values.url, branchTimeoutMs: 1_000 });
+const client = given(() => new DtmClient({ endpoints: values.url, branchTimeoutMs: 1_000 }));
 
 // excerpt: statements
 /** `reserved`: in A what is about to go, in B what is about to come. */

@@ -24,11 +24,14 @@ import {
   sqliteBarrier,
 } from 'assent/client';
 import Database from 'libsql';
+import { given } from './lib/given.ts';
 
-const { values } = parseArgs({
-  options: { url: { type: 'string', multiple: true, default: ['http://127.0.0.1:36789'] } },
-});
-const client = new DtmClient({ endpoints: values.url });
+const { values } = given(() =>
+  parseArgs({
+    options: { url: { type: 'string', multiple: true, default: ['http://127.0.0.1:36789'] } },
+  }),
+);
+const client = given(() => new DtmClient({ endpoints: values.url }));
 
 const STATEMENTS: Readonly<Record<string, string>> = {
   '/out': 'UPDATE account SET balance = balance - :amount WHERE balance >= :amount',

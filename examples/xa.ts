@@ -27,13 +27,16 @@ import {
 } from 'assent/client';
 import { createPool, type PoolConnection } from 'mysql2/promise';
 import pg from 'pg';
+import { given } from './lib/given.ts';
 
-const { values } = parseArgs({
-  options: {
-    url: { type: 'string', multiple: true, default: ['http://127.0.0.1:36789'] },
-    database: { type: 'string', multiple: true, default: [] },
-  },
-});
+const { values } = given(() =>
+  parseArgs({
+    options: {
+      url: { type: 'string', multiple: true, default: ['http://127.0.0.1:36789'] },
+      database: { type: 'string', multiple: true, default: [] },
+    },
+  }),
+);
 const [databaseOfA, databaseOfB = databaseOfA] = values.database;
 if (databaseOfA === undefined || databaseOfB === undefined) {
   console.log(`XA needs a real database. Give one or two:
@@ -41,7 +44,14 @@ if (databaseOfA === undefined || databaseOfB === undefined) {
   --database mysql://user:password@127.0.0.1:3306/name        (MariaDB 10.5 or MySQL 8)`);
   process.exit(2);
 }
-const client = new DtmClient({ endpoints: values.url });
+for (const url of values.database) {
+  if (/^(postgres(ql)?|mysql):\/\//.test(url) && URL.canParse(url)) continue;
+  console.error(
+    `--database must be a postgresql:// or mysql:// URL, not "${url.split('@').at(-1)}"`,
+  );
+  process.exit(2);
+}
+const client = given(() => new DtmClient({ endpoints: values.url }));
 
 interface Connection {
   query(sql: string): Promise<unknown>;

@@ -87,6 +87,16 @@ describe('the examples print what their pages show, and the money is right', () 
     expect([code, output]).toEqual([2, expect.stringContaining('--database postgresql://')]);
   });
 
+  it.each([
+    ['saga.ts', '--url', 'nonsense'],
+    ['grpc-saga.ts', '--url', 'nonsense'],
+    ['tcc.ts', '--bogus'],
+    ['xa.ts', '--database', 'foo://x'],
+  ])('%s with %s %s says in one line what is wrong', async (name, ...args) => {
+    const { code, output, errors } = await runExample(name, args);
+    expect([code, output, errors]).toEqual([2, '', expect.stringMatching(/^[^\n]+\n$/)]);
+  });
+
   it('xa.ts on PostgreSQL and MariaDB', { timeout: 120_000 }, async ({ skip }) => {
     const servers = await Promise.all([startPostgreSql(), startMariaDb()]);
     try {

@@ -56,7 +56,7 @@ function outcomeOf({ code, details, assentCode }: Refusal): Outcome {
 
 /** `host:36790`. */
 export function grpcEndpoint(endpoint: string): string {
-  if (endpoint.includes('/')) {
+  if (endpoint.includes('/') || !/.:\d{1,5}$/.test(endpoint)) {
     throw new UsageError(`"${endpoint}" is no gRPC endpoint, such as 127.0.0.1:36790`);
   }
   return endpoint;

@@ -129,6 +129,7 @@ describe('failover', () => {
     expect(() => new DtmClient({ endpoints: [] })).toThrow('at least one');
     expect(() => new DtmClient({ endpoints: ['localhost:36789'] })).toThrow('no HTTP endpoint');
     const protocol = 'grpc';
+    expect(() => new DtmClient({ endpoints: ['nonsense'], protocol })).toThrow('no gRPC endpoint');
     expect(() => new DtmClient({ endpoints: ['http://a:1'], protocol })).toThrow('no gRPC');
   });
 });
