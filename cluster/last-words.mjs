@@ -17,7 +17,9 @@ function recordOf(line) {
 function wordsOf(line) {
   const record = recordOf(line);
   if (record?.level === 'error') return record.err?.message ?? record.msg;
-  return line.startsWith('assent-node: ') ? line.slice('assent-node: '.length) : undefined;
+  return line.startsWith('assent-node: ')
+    ? line.replace(/^assent-node: (\w*Error: )?/, '')
+    : undefined;
 }
 
 const isPlain = (line) => recordOf(line) === undefined && !/^\s+at |^Node\.js v/.test(line);
