@@ -1,6 +1,6 @@
 // What an operator gets wrong when starting a node: one line that says what to change.
 
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -81,8 +81,22 @@ describe('mistakes of operators', () => {
   it.runIf(process.platform === 'linux')('knows one directory by any of its names', async () => {
     const claim = await DataDirectoryClaim.take(dataDir);
     await failureOf(DataDirectoryClaim.take(join(dataDir, '..', dataDir.slice(tmpdir().length))));
-    await claim.release();
+    await claim?.release();
   });
+
+  it.runIf(process.platform === 'linux')(
+    'a directory that was deleted under its process is not taken for a new one',
+    async () => {
+      const claim = await DataDirectoryClaim.take(dataDir);
+      for (let round = 0; round < 5; round += 1) {
+        rmSync(dataDir, { recursive: true });
+        mkdirSync(dataDir);
+        const next = await DataDirectoryClaim.take(dataDir);
+        await next?.release();
+      }
+      await claim?.release();
+    },
+  );
 
   it('a port that is taken is named with its host and its setting', async () => {
     const server = createServer();
