@@ -24,6 +24,7 @@ import { Admission, type AdmissionLimits } from '../api/index.ts';
 import type { Health } from '../health.ts';
 import type { Metrics } from '../metrics.ts';
 import { errorReply, InvalidRequestError, invalidReply, type Reply } from '../requests/index.ts';
+import { countArrivingBytes } from './arriving-bytes.ts';
 import { type DtmMessage, type Method, newGidMethod } from './dtm-methods.ts';
 import type { LoadedService } from './load-proto.ts';
 import { hasTooManyFields } from './message-scan.ts';
@@ -34,6 +35,7 @@ export interface GrpcServerLimits extends AdmissionLimits {
   readonly connectionsMax: number;
   readonly grpcConnectionAgeMs: number;
   readonly jsonValuesMax: number;
+  readonly receiveTimeoutMs: number;
 }
 
 export interface GrpcServerDeps {
@@ -97,7 +99,15 @@ export class GrpcServer {
   constructor(limits: GrpcServerLimits, deps: GrpcServerDeps) {
     this.#deps = deps;
     this.#admission = new Admission(limits);
-    this.#server = new Server(serverOptions(limits));
+    const laneOfPath = new Map(
+      deps.methods.map(({ name, lane }) => [deps.service.definition[name]?.path, lane]),
+    );
+    this.#server = new Server({
+      ...serverOptions(limits),
+      interceptors: [
+        countArrivingBytes(limits, this.#admission, (path) => laneOfPath.get(path) ?? 'admission'),
+      ],
+    });
     this.#server.addService(
       measured(deps.service.definition, limits.jsonValuesMax),
       this.#implementation(),
