@@ -33,22 +33,27 @@ export function countArrivingBytes(
     const stream = streamOf(call);
     const lane = laneOf(path);
     let taken = 0;
+    let ended = false;
+    const end = (code: number): void => {
+      ended = true;
+      stream.close(code);
+    };
     const give = (): void => {
       admission.giveBytes(taken);
       taken = 0;
     };
     const timer = requestStream
       ? undefined
-      : setTimeout(() => stream.close(constants.NGHTTP2_CANCEL), limits.receiveTimeoutMs);
+      : setTimeout(() => end(constants.NGHTTP2_CANCEL), limits.receiveTimeoutMs);
     const arrived = (): void => {
       clearTimeout(timer);
       give();
     };
     // Ahead of the library's own listener, which may hand over a message at once.
     stream.prependListener('data', (chunk: Buffer) => {
-      if (stream.closed) return;
+      if (ended) return;
       if (admission.takeBytes(chunk.length, lane)) taken += chunk.length;
-      else stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      else end(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     });
     stream.once('close', arrived);
     const listener: ServerListener = requestStream
@@ -61,7 +66,9 @@ export function countArrivingBytes(
       : {
           onReceiveHalfClose: (next) => {
             arrived();
-            next();
+            // A stream that was reset here ends as well, and a whole message may stand in it: the
+            // client was told that nothing happened.
+            if (!ended) next();
           },
         };
     return new ServerInterceptingCall(call, { start: (next) => next(listener) });

@@ -9,6 +9,7 @@ import { Metrics } from '../../../../src/server/metrics.ts';
 import { configWith, FakeCoordinator, RecordingLog, statusSource } from '../fakes.ts';
 
 const MIB = 1024 * 1024;
+const SHORT_TIMEOUT = { 'api.headersTimeoutMs': '100', 'api.receiveTimeoutMs': '100' };
 const servers: GrpcServer[] = [];
 const sessions: ClientHttp2Session[] = [];
 
@@ -19,8 +20,9 @@ afterEach(async () => {
 
 async function fixture(flags: Record<string, string>) {
   const metrics = new Metrics('v0');
+  const coordinator = new FakeCoordinator();
   const server = createGrpcServer(configWith(flags), {
-    coordinator: () => new FakeCoordinator(),
+    coordinator: () => coordinator,
     health: new Health(statusSource({}), 1_000),
     metrics,
     log: new RecordingLog(),
@@ -31,20 +33,25 @@ async function fixture(flags: Record<string, string>) {
   sessions.push(session);
   const bytesInFlight = async (): Promise<number> =>
     Number(/assent_grpc_inflight_bytes (\d+)/.exec(await metrics.text())?.[1]);
-  return { port, session, bytesInFlight };
+  return { coordinator, port, session, bytesInFlight };
+}
+
+function open(session: ClientHttp2Session, method: string): ClientHttp2Stream {
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': `/dtmgimp.Dtm/${method}`,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  });
+  stream.on('error', () => undefined);
+  return stream;
 }
 
 /** A submit whose frame promises `length` bytes. */
 function begin(session: ClientHttp2Session, length: number): ClientHttp2Stream {
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': '/dtmgimp.Dtm/Submit',
-    'content-type': 'application/grpc',
-    te: 'trailers',
-  });
+  const stream = open(session, 'Submit');
   const frame = Buffer.alloc(5);
   frame.writeUInt32BE(length, 1);
-  stream.on('error', () => undefined);
   stream.write(frame);
   return stream;
 }
@@ -90,23 +97,21 @@ describe('gRPC messages that are still arriving', () => {
   });
 
   it('end when they take longer than receiveTimeoutMs, whether begun or not', async () => {
-    const { session, port, bytesInFlight } = await fixture({
-      'api.headersTimeoutMs': '100',
-      'api.receiveTimeoutMs': '100',
-    });
-    const begun = begin(session, 1_000);
-    const silent = session.request({
-      ':method': 'POST',
-      ':path': '/dtmgimp.Dtm/Submit',
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    });
-    silent.on('error', () => undefined);
-    // A whole message, but the client never says that it is the last.
-    const whole = begin(session, 0);
-    const codes = await Promise.all([closed(begun), closed(silent), closed(whole)]);
-    expect(codes).toEqual(Array(3).fill(constants.NGHTTP2_CANCEL));
+    const { session, port, bytesInFlight } = await fixture(SHORT_TIMEOUT);
+    const streams = [begin(session, 1_000), open(session, 'Submit')];
+    const codes = await Promise.all(streams.map(closed));
+    expect(codes).toEqual([constants.NGHTTP2_CANCEL, constants.NGHTTP2_CANCEL]);
     await expect.poll(bytesInFlight).toBe(0);
     expect(await newGid(port)).toBeUndefined();
+  });
+
+  it('are not carried out once they were ended, even if they are whole', async () => {
+    const { coordinator, session, port } = await fixture(SHORT_TIMEOUT);
+    const stream = open(session, 'Abort');
+    // A whole message, but the client never says that it is the last.
+    stream.write(Buffer.from('\0\0\0\0\x09\x0a\x01g\x12\x04saga', 'latin1'));
+    expect(await closed(stream)).toBe(constants.NGHTTP2_CANCEL);
+    expect(await newGid(port)).toBeUndefined();
+    expect(coordinator.requests).toEqual([]);
   });
 });
